@@ -1,0 +1,199 @@
+"""Stock BERT both ways: its checkpoints become students, and students that BERT can express become its checkpoints."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import BertConfig, BertForSequenceClassification, BertModel
+
+from runs.errors import UserError
+from runs.files import read_json
+from students.layers import NORM_EPSILON
+from students.model import (
+    StudentConfig,
+    StudentForSequenceClassification,
+    StudentPreTrainedModel,
+    build_student,
+    load_student,
+)
+from students.spec import Activation, Head, StudentSpec, uniform_spec
+
+ACTIVATIONS: dict[str, Activation] = {"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
+"""BERT's name → ours."""
+
+EMBEDDING_NAMES = {
+    "word": "word_embeddings",
+    "position": "position_embeddings",
+    "token_type": "token_type_embeddings",
+    "norm": "LayerNorm",
+}
+LAYER_NAMES = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "output": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "expand": "intermediate.dense",
+    "contract": "output.dense",
+    "ffn_norm": "output.LayerNorm",
+}
+
+
+def _names(layers: int) -> dict[str, str]:
+    """Our module names under the encoder → BERT's under `BertModel`."""
+    embedding = {f"embeddings.{ours}": f"embeddings.{theirs}" for ours, theirs in EMBEDDING_NAMES.items()}
+    return embedding | {
+        f"layers.{layer}.{ours}": f"encoder.layer.{layer}.{theirs}"
+        for layer in range(layers)
+        for ours, theirs in LAYER_NAMES.items()
+    }
+
+
+def spec_of_bert(config: BertConfig, head: Head) -> StudentSpec:
+    """The spec of a BERT encoder under a head; `UserError` names the first setting that a student cannot have."""
+    unsupported = {
+        "hidden_act": config.hidden_act not in ACTIVATIONS,
+        "layer_norm_eps": config.layer_norm_eps != NORM_EPSILON,
+        "is_decoder": config.is_decoder,
+        "add_cross_attention": config.add_cross_attention,
+        "position_embedding_type": getattr(config, "position_embedding_type", "absolute") != "absolute",
+    }
+    for name, wrong in unsupported.items():
+        if wrong:
+            raise UserError(f"this BERT has {name}={getattr(config, name)!r}, which a student cannot have.")
+    return uniform_spec(
+        config.num_hidden_layers,
+        config.hidden_size,
+        config.num_attention_heads,
+        config.intermediate_size,
+        activation=ACTIVATIONS[config.hidden_act],
+        vocabulary_size=config.vocab_size,
+        maximum_positions=config.max_position_embeddings,
+        token_types=config.type_vocab_size,
+        head=head,
+    )
+
+
+def _copy(target: nn.Module, source: nn.Module) -> None:
+    state: dict[str, Tensor] = source.state_dict()
+    target.load_state_dict(state)
+
+
+def student_from_bert(
+    model: BertModel | BertForSequenceClassification, head: Head | None = None, seed: int = 0
+) -> StudentPreTrainedModel:
+    """The same network as a student, in eval mode; outputs differ by rounding alone.
+
+    Without `head` the model's own is kept (`none` for a `BertModel`). A `BertModel` under a `head` brings its pooler
+    where it has one; what is new is drawn from `seed`.
+    """
+    config = model.config
+    bert = model.bert if isinstance(model, BertForSequenceClassification) else model
+    own = Head("none")
+    if isinstance(model, BertForSequenceClassification):
+        labels = int(config.num_labels or 1)
+        own = Head("regression" if labels == 1 else "classification", labels)
+    wanted = own if head is None else head
+    keeps_labels = wanted == own and wanted.kind != "none"
+    names = tuple((config.id2label or {}).values()) if keeps_labels else None
+    spec = spec_of_bert(config, wanted)
+    student = build_student(spec, seed, label_names=names, dropout=config.hidden_dropout_prob)
+    encoder = student.base_model
+    for ours, theirs in _names(len(spec.layers)).items():
+        _copy(encoder.get_submodule(ours), bert.get_submodule(theirs))
+    if isinstance(student, StudentForSequenceClassification):
+        if bert.pooler is not None:
+            _copy(student.head.pooler, bert.pooler.dense)
+        if isinstance(model, BertForSequenceClassification) and keeps_labels:
+            _copy(student.head.classifier, model.classifier)
+    return student
+
+
+def bert_config(spec: StudentSpec) -> BertConfig | None:
+    """The stock config that says the same as `spec`, or None: BERT has one layer shape, and one width throughout."""
+    first = spec.layers[0]
+    alike = all(layer == first for layer in spec.layers)
+    if not alike or spec.embedding_width != spec.hidden_width or first.qkv_width != spec.hidden_width:
+        return None
+    config = BertConfig(
+        vocab_size=spec.vocabulary_size,
+        hidden_size=spec.hidden_width,
+        num_hidden_layers=len(spec.layers),
+        num_attention_heads=first.heads,
+        intermediate_size=first.ffn_width,
+        hidden_act=first.activation,
+        max_position_embeddings=spec.maximum_positions,
+        type_vocab_size=spec.token_types,
+        layer_norm_eps=NORM_EPSILON,
+    )
+    if spec.head.kind != "none":
+        config.num_labels = spec.head.labels
+    return config
+
+
+def bert_from_student(student: StudentPreTrainedModel) -> BertModel | BertForSequenceClassification:
+    """The student as a stock model that plain `transformers` loads; `UserError` where `bert_config` has no answer."""
+    spec = student.config.spec_object
+    config = bert_config(spec)
+    if config is None:
+        raise UserError("stock BERT cannot express this student: it needs equal layers and one width throughout.")
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = student.config.dropout
+    model: BertModel | BertForSequenceClassification
+    with torch.random.fork_rng(devices=[]):
+        if isinstance(student, StudentForSequenceClassification):
+            config.problem_type = student.config.problem_type
+            config.id2label, config.label2id = student.config.id2label, student.config.label2id
+            model = BertForSequenceClassification(config)
+            bert = model.bert
+            assert bert.pooler is not None
+            _copy(bert.pooler.dense, student.head.pooler)
+            _copy(model.classifier, student.head.classifier)
+        else:
+            model = bert = BertModel(config, add_pooling_layer=False)
+    encoder = student.base_model
+    for ours, theirs in _names(len(spec.layers)).items():
+        _copy(bert.get_submodule(theirs), encoder.get_submodule(ours))
+    model.train(False)
+    return model
+
+
+def load_model(folder: str | PathLike[str], head: Head | None = None, seed: int = 0) -> StudentPreTrainedModel:
+    """A student folder or a stock BERT folder as a student; `UserError` says what else the folder is.
+
+    Of a BERT saved with another head (masked LM and the like) the encoder is taken. `head` puts that head on a BERT
+    encoder, as in `student_from_bert`.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise UserError(f"the model folder {path} does not exist.")
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path} is not a model: it has no config.json.")
+    settings = read_json(path / "config.json", "model's config")
+    kind = settings.get("model_type") if isinstance(settings, dict) else None
+    if kind == StudentConfig.model_type:
+        return load_student(path)
+    if kind != BertConfig.model_type:
+        raise UserError(f"{path} holds a model of type {kind!r}: only 'bert' and students of ours can be read.")
+    classifies = "BertForSequenceClassification" in (settings.get("architectures") or [])
+    loader = BertForSequenceClassification if classifies else BertModel
+    return student_from_bert(_load_bert(path, loader), head, seed)
+
+
+def _load_bert(path: Path, loader: Any) -> BertModel | BertForSequenceClassification:
+    """A stock model; a checkpoint without a pooler gives one without a pooler, any other gap is a `UserError`."""
+    try:
+        model, loading = loader.from_pretrained(path, output_loading_info=True, dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
+        raise UserError(f"the model in {path} cannot be read: {str(problem).splitlines()[0]}") from None
+    missing = sorted(loading["missing_keys"])
+    if isinstance(model, BertModel) and missing and all(name.startswith("pooler.") for name in missing):
+        model.pooler = None
+        missing = []
+    if missing:
+        raise UserError(f"the model in {path} lacks weights, {missing[0]} the first of {len(missing)}.")
+    assert isinstance(model, BertModel | BertForSequenceClassification)
+    model.train(False)
+    return model

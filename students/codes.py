@@ -1,0 +1,131 @@
+"""Students as rows of integers: genes, what makes a row valid, how many there are, and random members in bulk."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from students.space_file import Choices
+
+Codes = npt.NDArray[np.int64]
+
+SHARED_GENES = ("layers", "hidden", "activation")
+LAYER_GENES = ("heads", "qkv", "ffn")
+
+
+@dataclass(frozen=True)
+class CodeSpace:
+    """The integer side of a search space, without specs.
+
+    A code is a row of gene values, each an index into that gene's choices: layers, hidden, activation, then heads, qkv
+    and ffn once if all layers are alike, else once a layer. Genes of layers beyond the depth are 0, so that every
+    member has exactly one code.
+    """
+
+    name: str
+    choices: Choices
+
+    @property
+    def slots(self) -> int:
+        """Groups of layer genes: 1 where all layers are alike, else the greatest depth."""
+        return 1 if self.choices.alike else max(self.choices.layers)
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """The name of each column of a code."""
+        if self.choices.alike:
+            return SHARED_GENES + LAYER_GENES
+        return SHARED_GENES + tuple(f"layer{n}.{gene}" for n in range(self.slots) for gene in LAYER_GENES)
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """How many choices each gene has."""
+        choices = self.choices
+        layer = (len(choices.heads), len(choices.qkv), len(choices.ffn))
+        return (len(choices.layers), len(choices.hidden), len(choices.activation)) + layer * self.slots
+
+    @cached_property
+    def qkv_widths(self) -> npt.NDArray[np.int64]:
+        """Width of queries over all heads, [hidden, heads, qkv]; 0 where no such layer may be."""
+        choices = self.choices
+        shape = (len(choices.hidden), len(choices.heads), len(choices.qkv))
+        widths = np.zeros(shape, dtype=np.int64)
+        for place in np.ndindex(shape):
+            hidden, heads, rule = choices.hidden[place[0]], choices.heads[place[1]], choices.qkv[place[2]]
+            width = rule.width(hidden, heads)
+            if width % heads == 0 and width <= choices.maximum_qkv:
+                widths[place] = width
+        return widths
+
+    @cached_property
+    def _pair_shares(self) -> npt.NDArray[np.float64]:
+        """Cumulative probability of each (heads, qkv) pair in one row a hidden width, invalid pairs left out."""
+        weights = np.outer(np.ones(len(self.choices.heads)), np.array([rule.weight for rule in self.choices.qkv]))
+        joint = np.where(self.qkv_widths > 0, weights, 0.0).reshape(len(self.choices.hidden), -1)
+        shares: npt.NDArray[np.float64] = np.cumsum(joint / joint.sum(axis=1, keepdims=True), axis=1)
+        return shares
+
+    @cached_property
+    def size(self) -> int:
+        """The exact number of members."""
+        pairs = [int(count) for count in (self.qkv_widths > 0).sum(axis=(1, 2))]
+        powers: tuple[int, ...] = (1,) * len(self.choices.layers) if self.choices.alike else self.choices.layers
+        bodies: list[int] = [(count * len(self.choices.ffn)) ** power for count in pairs for power in powers]
+        return len(self.choices.activation) * sum(bodies)
+
+    def depths(self, codes: Codes) -> npt.NDArray[np.int64]:
+        """Number of layers of each code, [n]."""
+        return np.array(self.choices.layers, dtype=np.int64)[codes[:, 0]]
+
+    def layer_view(self, codes: Codes) -> Codes:
+        """[n, slots, 3] onto the layer genes."""
+        return codes[:, len(SHARED_GENES) :].reshape(len(codes), self.slots, len(LAYER_GENES))
+
+    def used(self, codes: Codes) -> npt.NDArray[np.bool_]:
+        """Which slots hold a layer, [n, slots]."""
+        if self.choices.alike:
+            return np.ones((len(codes), 1), dtype=np.bool_)
+        used: npt.NDArray[np.bool_] = np.arange(self.slots) < self.depths(codes)[:, None]
+        return used
+
+    def draw_pairs(self, hidden: npt.NDArray[np.int64], rng: np.random.Generator) -> Codes:
+        """A valid (heads, qkv) pair of genes for each hidden gene, [n, 2]."""
+        drawn = rng.random(len(hidden))
+        flat = np.zeros(len(hidden), dtype=np.int64)
+        for gene, shares in enumerate(self._pair_shares):
+            rows = np.flatnonzero(hidden == gene)
+            flat[rows] = np.minimum(np.searchsorted(shares, drawn[rows], side="right"), len(shares) - 1)
+        return np.stack(np.divmod(flat, len(self.choices.qkv)), axis=1)
+
+    def sample(self, n: int, rng: np.random.Generator) -> Codes:
+        """`n` members, [n, genes]: uniform in depth, widths and heads, by the file's weights in qkv rules.
+
+        Layers are drawn apart from each other, except that a share of the members (`alike_share`) repeats its first
+        layer: independent draws alone would hardly ever meet the uniform students that people build by hand.
+        """
+        codes = np.zeros((n, len(self.genes)), dtype=np.int64)
+        for gene, count in enumerate(self.cardinalities[: len(SHARED_GENES)]):
+            codes[:, gene] = rng.integers(count, size=n)
+        layers = self.layer_view(codes)
+        layers[..., :2] = self.draw_pairs(np.repeat(codes[:, 1], self.slots), rng).reshape(n, self.slots, 2)
+        layers[..., 2] = rng.integers(len(self.choices.ffn), size=(n, self.slots))
+        same = rng.random(n) < self.choices.alike_share
+        layers[same] = layers[same, :1]
+        layers[~self.used(codes)] = 0
+        return codes
+
+    def valid(self, codes: Codes) -> npt.NDArray[np.bool_]:
+        """Which rows are the code of a member, [n]."""
+        codes = np.asarray(codes)
+        inside: npt.NDArray[np.bool_] = np.all((codes >= 0) & (codes < np.array(self.cardinalities)), axis=1)
+        checked = np.where(inside[:, None], codes, 0)
+        empty = ~self.layer_view(checked).any(axis=2)
+        inside &= np.all(np.where(self.used(checked), self.widths(checked) > 0, empty), axis=1)
+        return inside
+
+    def widths(self, codes: Codes) -> npt.NDArray[np.int64]:
+        """Qkv width in each slot, [n, slots]."""
+        layers = self.layer_view(codes)
+        widths: npt.NDArray[np.int64] = self.qkv_widths[codes[:, 1, None], layers[..., 0], layers[..., 1]]
+        return widths

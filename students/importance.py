@@ -1,0 +1,174 @@
+"""What a teacher's channels, heads and neurons are worth, and how each follows from the others, over some batches."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from runs.errors import UserError
+from students.model import StudentForSequenceClassification, StudentPreTrainedModel, encoder_of
+
+FIRST_TOKEN = "first_token"
+"""The point that the head reads: the last hidden state of the first token alone."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Statistics of one activation over all real tokens.
+
+    `score` [d]: mean of |activation × gradient|, the first-order change of the loss if the channel were 0 (Molchanov
+    et al. 2017). `mean` [d] and `covariance` [d, d] tell what a channel's neighbours know of it. `count`: tokens seen.
+
+    Ahead of a layer norm, mean and covariance are of what the norm makes of a token's scale: its input divided by its
+    spread over channels (`….norm.in`), or weighted by the inverse square of that spread (what is added to the residual:
+    `output.in`, `contract.in`). Without that the few tokens with giant activations, which the norm calms, decide all.
+    """
+
+    score: Tensor
+    mean: Tensor
+    covariance: Tensor
+    count: int
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Points by the name of the module they enter (`….in`) or leave (`….out`), named as in the model's encoder.
+
+    Norms are seen on both sides; `output.in` is attention's context, `contract.in` the activated neurons.
+    """
+
+    points: Mapping[str, Point]
+
+
+class _Sums:
+    """Running sums of one point."""
+
+    def __init__(self, width: int) -> None:
+        self.score = torch.zeros(width, dtype=torch.float64)
+        self.first = torch.zeros(width, dtype=torch.float64)
+        self.second = torch.zeros(width, width, dtype=torch.float64)
+        self.weight = 0.0
+        self.count = 0
+
+    def add(self, values: Tensor, gradients: Tensor, weights: Tensor) -> None:
+        """Values and gradients [tokens, d], weights [tokens] for the moments alone."""
+        weighted = values * weights[:, None]
+        self.score += (values * gradients).abs().sum(dim=0).double().cpu()
+        self.first += weighted.sum(dim=0).double().cpu()
+        self.second += (weighted.T @ values).double().cpu()
+        self.weight += float(weights.double().sum())
+        self.count += len(values)
+
+    def point(self) -> Point:
+        mean = self.first / self.weight
+        return Point(self.score / self.count, mean, self.second / self.weight - torch.outer(mean, mean), self.count)
+
+
+def _watched(layers: int, factorised: bool, head: bool) -> Iterator[tuple[str, str]]:
+    """(module, side) of every point."""
+    norms = ["embeddings.norm"]
+    for layer in range(layers):
+        norms += [f"layers.{layer}.attention_norm", f"layers.{layer}.ffn_norm"]
+        yield from ((f"layers.{layer}.{name}", "out") for name in ("query", "key"))
+        yield from ((f"layers.{layer}.{name}", "in") for name in ("output", "contract"))
+    for norm in norms:
+        yield norm, "in"
+        yield norm, "out"
+    if factorised:
+        yield "embeddings.projection", "out"
+    if head:
+        yield "head.classifier", "in"
+
+
+@contextmanager
+def _record(model: StudentPreTrainedModel, seen: dict[str, Tensor]) -> Iterator[None]:
+    """Put every point's activation into `seen` at each forward pass, with its gradient kept."""
+    encoder = encoder_of(model)
+    handles = []
+    factorised = encoder.embeddings.projection is not None
+    for name, side in _watched(len(encoder.layers), factorised, isinstance(model, StudentForSequenceClassification)):
+        owner: nn.Module = model if name.startswith("head.") else encoder
+
+        def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor, key: str = f"{name}.{side}") -> None:
+            activation = inputs[0] if key.endswith(".in") else output
+            activation.retain_grad()
+            seen[key] = activation
+
+        handles.append(owner.get_submodule(name).register_forward_hook(hook))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def importance(model: StudentPreTrainedModel, batches: Iterable[Mapping[str, Tensor]], seed: int = 0) -> Importance:
+    """Statistics of the model over batches (`input_ids`, `attention_mask`, and `token_type_ids` and `labels` if any).
+
+    The loss is the task's where a batch has labels, else a random ±1 sum of the outputs, which asks for the outputs to
+    stay as they are. The model is run in eval mode and left as it was; its gradients are cleared. Some thousand tokens
+    are enough; no batch at all raises `UserError`.
+    """
+    was_training, sums = model.training, dict[str, _Sums]()
+    generator = torch.Generator().manual_seed(seed)
+    seen: dict[str, Tensor] = {}
+    model.train(False)
+    try:
+        with torch.enable_grad(), _record(model, seen):
+            for batch in batches:
+                _loss(model, batch, generator).backward()
+                _collect(seen, batch["attention_mask"].bool(), sums)
+                model.zero_grad(set_to_none=True)
+    finally:
+        model.train(was_training)
+    if not sums:
+        raise UserError("importance needs at least one batch of texts.")
+    return Importance({name: total.point() for name, total in sums.items()})
+
+
+def _loss(model: StudentPreTrainedModel, batch: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
+    names = ("input_ids", "attention_mask", "token_type_ids", "labels")
+    given = {name: batch[name].to(model.device) for name in names if name in batch}
+    labels = given.pop("labels", None)
+    output = model(**given)
+    if labels is not None and isinstance(model, StudentForSequenceClassification):
+        if model.config.problem_type == "regression":
+            return F.mse_loss(output.logits[:, 0], labels.to(output.logits.dtype), reduction="sum")
+        return F.cross_entropy(output.logits, labels, reduction="sum")
+    answer: Tensor = output[0]
+    signs = torch.randint(0, 2, answer.shape, generator=generator) * 2 - 1
+    return (answer * signs.to(answer)).sum()
+
+
+NORM_AFTER = {"output.in": "attention_norm.in", "contract.in": "ffn_norm.in"}
+"""What is added to the residual → where the sum enters a norm."""
+
+
+def _collect(seen: Mapping[str, Tensor], real: Tensor, sums: dict[str, _Sums]) -> None:
+    """Add one batch's activations and gradients, padding left out."""
+    last = max((key for key in seen if key.endswith("ffn_norm.out")), key=lambda key: int(key.split(".")[1]))
+    for key, activation in [*seen.items(), (FIRST_TOKEN, seen[last])]:
+        gradient = torch.zeros_like(activation) if activation.grad is None else activation.grad
+        values, weights = activation.detach().float(), torch.ones(activation.shape[:-1])
+        path, part = key.rsplit(".", 2)[0], ".".join(key.split(".")[-2:])
+        if part in NORM_AFTER:
+            weights = _spread(seen[f"{path}.{NORM_AFTER[part]}"]) ** -2
+        elif part.endswith("norm.in"):
+            # Dividing the values scales the gradients by as much, and leaves their product as it was.
+            scale = _spread(activation)[..., None]
+            values, gradient = values / scale, gradient * scale
+        if key == FIRST_TOKEN:
+            values, gradient, weights = values[:, 0], gradient[:, 0], weights[:, 0]
+        elif values.dim() == 3:
+            mask = real.to(values.device)
+            values, gradient, weights = values[mask], gradient[mask], weights[mask.to(weights.device)]
+        width = values.shape[-1]
+        sums.setdefault(key, _Sums(width)).add(values, gradient.float(), weights.to(values.device))
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Standard deviation over channels of every token, [B, S]."""
+    return values.detach().float().std(dim=-1, correction=0).clamp_min(1e-6)

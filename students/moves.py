@@ -1,0 +1,107 @@
+"""Steps through a space: mutation, crossover, its smallest members, and the neighbours one step smaller."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from students.codes import LAYER_GENES, SHARED_GENES, Codes, CodeSpace
+
+SMALLEST_WIDTHS = 2
+"""How many of the narrowest hidden widths count as extremes: the very narrowest is not always the fastest."""
+
+
+@dataclass(frozen=True)
+class VariedSpace(CodeSpace):
+    """A code space with the moves of evolutionary searches; whatever a move returns is valid."""
+
+    def mutate(self, codes: Codes, rng: np.random.Generator, rate: float) -> Codes:
+        """Change each gene with probability `rate`, half the time by one step, half the time to anything.
+
+        A layer that comes in through greater depth starts as a copy of the one below it, and heads that the new
+        hidden width forbids are drawn again.
+        """
+        counts = np.array(self.cardinalities)
+        steps = np.clip(codes + rng.choice([-1, 1], size=codes.shape), 0, counts - 1)
+        fresh = np.where(rng.random(codes.shape) < 0.5, steps, rng.integers(counts, size=codes.shape))
+        filled = self._fill(codes)
+        mutated = np.where(rng.random(codes.shape) < rate, fresh, filled)
+        # A neighbour's step must start from the layer that is copied up, not from the 0 of an empty slot.
+        mutated[:, len(SHARED_GENES) :] = np.where(
+            np.repeat(self.used(codes), len(LAYER_GENES), axis=1),
+            mutated[:, len(SHARED_GENES) :],
+            filled[:, len(SHARED_GENES) :],
+        )
+        return self._repair(mutated, rng)
+
+    def cross(self, a: Codes, b: Codes, rng: np.random.Generator) -> Codes:
+        """Children that take each gene from one parent or the other; rows of `a` and `b` are paired."""
+        return self._repair(np.where(rng.random(a.shape) < 0.5, self._fill(a), self._fill(b)), rng)
+
+    def _fill(self, codes: Codes) -> Codes:
+        """Repeat the last layer in the slots beyond the depth."""
+        last = np.minimum(np.arange(self.slots), self.used(codes).sum(axis=1, keepdims=True) - 1)
+        layers = np.take_along_axis(self.layer_view(codes), last[..., None], axis=1)
+        return np.concatenate([codes[:, : len(SHARED_GENES)], layers.reshape(len(codes), -1)], axis=1)
+
+    def _repair(self, codes: Codes, rng: np.random.Generator) -> Codes:
+        """Draw again what the hidden width forbids, and empty the slots beyond the depth."""
+        codes = np.ascontiguousarray(codes)
+        layers, used = self.layer_view(codes), self.used(codes)
+        rows, slots = np.nonzero(used & (self.widths(codes) == 0))
+        layers[rows, slots, :2] = self.draw_pairs(codes[rows, 1], rng)
+        layers[~used] = 0
+        return codes
+
+    def enumerate_extremes(self) -> Codes:
+        """Members of least depth, narrowest hidden widths and feed-forward, with every kind of attention.
+
+        Together they hold the fastest student of the space on any sensible machine, [n, genes].
+        """
+        activations, heads, rules = (len(self.choices.activation), len(self.choices.heads), len(self.choices.qkv))
+        hidden = min(SMALLEST_WIDTHS, len(self.choices.hidden))
+        grid = np.stack(np.meshgrid(*map(np.arange, (hidden, activations, heads, rules)), indexing="ij"), axis=-1)
+        codes = np.zeros((grid[..., 0].size, len(self.genes)), dtype=np.int64)
+        codes[:, 1:5] = grid.reshape(-1, 4)
+        layers = self.layer_view(codes)
+        layers[:, :, :2] = layers[:, :1, :2]
+        layers[~self.used(codes)] = 0
+        return codes[self.valid(codes)]
+
+    def trim(self, code: Codes) -> Codes:
+        """Every smaller neighbour of one code [genes] or [1, genes]: a layer less, or one width or count a step down.
+
+        [n, genes], without repetition; empty where the code is as small as the space goes.
+        """
+        code = np.asarray(code, dtype=np.int64).reshape(-1)
+        places = [1, *range(len(SHARED_GENES), len(self.genes))]
+        smaller = [found for place in places for found in self._step_down(code, place)]
+        found = np.array([*self._shallower(code), *smaller], dtype=np.int64).reshape(-1, len(self.genes))
+        return np.unique(found[self.valid(found)], axis=0)
+
+    def _step_down(self, code: Codes, place: int) -> list[npt.NDArray[np.int64]]:
+        """The nearest valid code with a smaller value in one place, if there is one."""
+        for value in range(int(code[place]) - 1, -1, -1):
+            lower = code.copy()
+            lower[place] = value
+            if self.valid(lower[None])[0]:
+                return [lower]
+        return []
+
+    def _shallower(self, code: Codes) -> list[npt.NDArray[np.int64]]:
+        """The next smaller depth: all layers alike, or with any one stretch of neighbouring layers taken out."""
+        if code[0] == 0:
+            return []
+        lower = code.copy()
+        lower[0] -= 1
+        if self.choices.alike:
+            return [lower]
+        depth, kept = self.choices.layers[code[0]], self.choices.layers[lower[0]]
+        removed = depth - kept
+        layers = self.layer_view(code[None])[0]
+        results = []
+        for start in range(kept + 1):
+            rest = np.delete(layers, np.s_[start : start + removed], axis=0)
+            padded = np.concatenate([rest, np.zeros((removed, len(LAYER_GENES)), dtype=np.int64)])
+            results.append(np.concatenate([lower[: len(SHARED_GENES)], padded.reshape(-1)]))
+        return results

@@ -1,0 +1,125 @@
+"""The set of students a search may choose from: read from YAML, turned into codes and back, and varied."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from runs.errors import UserError
+from runs.registry import Registry, unknown_name
+from students.codes import Codes
+from students.moves import VariedSpace
+from students.space_file import read_space_file
+from students.spec import Head, StudentSpec, TransformerLayer
+from students.table import ACTIVATIONS, SpecTable
+
+
+@dataclass(frozen=True)
+class SearchSpace(VariedSpace):
+    """A space over plain transformer layers whose embedding is as wide as the hidden state.
+
+    Predictors, proxies and controllers work on its codes (`CodeSpace`); specs are made of the chosen few.
+    """
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> "SearchSpace":
+        """The space in a file, named after it; `UserError` for whatever is wrong with it."""
+        return cls(path.stem, read_space_file(path))
+
+    def table(
+        self, codes: Codes, *, vocabulary_size: int, maximum_positions: int, token_types: int, head: Head
+    ) -> SpecTable:
+        """Sizes by column for many codes at once; equal to `SpecTable.from_specs(self.decode(codes, …))`."""
+        depths = self.depths(codes)
+        depth = int(depths.max(initial=1))
+        layers = self.layer_view(codes)
+        used = np.arange(depth) < depths[:, None]
+        columns = {
+            "heads": np.array(self.choices.heads, dtype=np.float64)[layers[..., 0]],
+            "qkv_width": self.widths(codes).astype(np.float64),
+            "ffn_width": np.array(self.choices.ffn, dtype=np.float64)[layers[..., 2]],
+            "activation": np.array([ACTIVATIONS.index(a) for a in self.choices.activation], dtype=np.float64)[
+                codes[:, 2, None]
+            ],
+        }
+        hidden = np.array(self.choices.hidden, dtype=np.float64)[codes[:, 1]]
+        return SpecTable(
+            hidden_width=hidden,
+            embedding_width=hidden.copy(),
+            embedding_rows=np.full(len(codes), float(vocabulary_size + maximum_positions + token_types)),
+            labels=np.full(len(codes), 0.0 if head.kind == "none" else float(head.labels)),
+            **{name: np.where(used, column[:, :depth], 0.0) for name, column in columns.items()},
+        )
+
+    def decode(
+        self, codes: Codes, *, vocabulary_size: int, maximum_positions: int, token_types: int, head: Head
+    ) -> list[StudentSpec]:
+        """The spec of each code; a row that is no member raises `UserError`."""
+        codes = np.asarray(codes, dtype=np.int64)
+        if not self.valid(codes).all():
+            raise UserError(f"row {int(np.argmin(self.valid(codes)))} is not a code of the space {self.name}.")
+        specs = []
+        widths, layers, depths = self.widths(codes), self.layer_view(codes), self.depths(codes)
+        for row, code in enumerate(codes):
+            hidden, activation = self.choices.hidden[code[1]], self.choices.activation[code[2]]
+            slots = range(self.slots) if self.choices.alike else range(int(depths[row]))
+            shapes = [
+                TransformerLayer(
+                    self.choices.heads[layers[row, slot, 0]],
+                    int(widths[row, slot]),
+                    self.choices.ffn[layers[row, slot, 2]],
+                    activation,
+                )
+                for slot in slots
+            ]
+            stack = tuple(shapes * int(depths[row]) if self.choices.alike else shapes)
+            specs.append(StudentSpec(hidden, hidden, stack, vocabulary_size, maximum_positions, token_types, head))
+        return specs
+
+    def encode(self, specs: Sequence[StudentSpec]) -> Codes:
+        """The code of each spec, [n, genes]; a spec outside the space raises `UserError` that says why."""
+        codes = np.zeros((len(specs), len(self.genes)), dtype=np.int64)
+        for row, spec in enumerate(specs):
+            codes[row] = self._encode_one(spec)
+        return codes
+
+    def _encode_one(self, spec: StudentSpec) -> Codes:
+        first = spec.layers[0]
+        self._require(spec.embedding_width == spec.hidden_width, "its embedding is not as wide as its hidden state")
+        self._require(len({layer.activation for layer in spec.layers}) == 1, "its activations differ between layers")
+        if self.choices.alike:
+            self._require(all(layer == first for layer in spec.layers), "its layers differ")
+        hidden = self._index("hidden", spec.hidden_width)
+        code = [self._index("layers", len(spec.layers)), hidden, self._index("activation", first.activation)]
+        for layer in spec.layers[: self.slots]:
+            heads = self._index("heads", layer.heads)
+            rules = np.flatnonzero(self.qkv_widths[hidden, heads] == layer.qkv_width)
+            self._require(len(rules) > 0, f"it has a qkv width of {layer.qkv_width} in {layer.heads} heads")
+            code += [heads, int(rules[0]), self._index("ffn", layer.ffn_width)]
+        return np.array(code + [0] * (len(self.genes) - len(code)), dtype=np.int64)
+
+    def _require(self, condition: bool, why_not: str) -> None:
+        if not condition:
+            raise UserError(f"this student is not in the space {self.name}: {why_not}.")
+
+    def _index(self, gene: str, value: int | str) -> int:
+        values: tuple[int | str, ...] = getattr(self.choices, gene)
+        self._require(value in values, f"its {gene} is {value}, not one of {', '.join(map(str, values))}")
+        return values.index(value)
+
+
+SPACES: Registry[Path] = Registry("space")
+"""The spaces that come along: name → file."""
+for _file in sorted((Path(__file__).parent / "spaces").glob("*.yaml")):
+    SPACES.register(_file.stem)(_file)
+
+
+def space(name_or_path: str | Path) -> SearchSpace:
+    """A space that comes along, by name, or one of your own, by the path of its YAML file; else a `UserError`."""
+    text = str(name_or_path)
+    if text in SPACES:
+        return SearchSpace.from_yaml(SPACES[text])
+    if text.endswith((".yaml", ".yml")) or Path(text).is_file():
+        return SearchSpace.from_yaml(Path(text))
+    raise unknown_name("space", text, [*SPACES, "the path of a YAML file"])

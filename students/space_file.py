@@ -1,0 +1,130 @@
+"""The YAML file that describes a search space: read, checked, and turned into plain choices."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from runs.errors import UserError
+from students.spec import Activation
+
+NO_LIMIT = 2**31
+
+
+@dataclass(frozen=True)
+class QkvRule:
+    """How the qkv width follows from hidden width and heads; one of the three numbers is not 0.
+
+    `weight` is the rule's share of samples relative to the others'.
+    """
+
+    per_hidden: int = 0
+    per_head: int = 0
+    channels: int = 0
+    weight: float = 1.0
+
+    def width(self, hidden: int, heads: int) -> int:
+        """Channels of queries over all heads together."""
+        return self.per_hidden * hidden + self.per_head * heads + self.channels
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What each gene may be, ascending. `alike`: one group of layer genes for all layers.
+
+    `alike_share` is the share of samples that repeat one layer throughout where layers may differ.
+    """
+
+    layers: tuple[int, ...]
+    hidden: tuple[int, ...]
+    activation: tuple[Activation, ...]
+    heads: tuple[int, ...]
+    qkv: tuple[QkvRule, ...]
+    ffn: tuple[int, ...]
+    alike: bool
+    alike_share: float = 0.0
+    maximum_qkv: int = NO_LIMIT
+
+
+def read_space_file(path: Path) -> Choices:
+    """Read a space; whatever is wrong with the file is a `UserError` that names the file and the key."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"the space file {path} does not exist.") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError):
+        raise UserError(f"the space file {path} cannot be read as YAML.") from None
+    required = {"layers", "hidden", "activation", "heads", "qkv", "ffn", "alike"}
+    known = required | {"alike_share", "maximum_qkv"}
+    keys = set(data) if isinstance(data, dict) else set()
+    for wrong, complaint in ((required - keys, "lacks"), (keys - known, "has an unknown key,")):
+        if wrong:
+            raise UserError(f"the space file {path} {complaint} {', '.join(sorted(map(str, wrong)))}.")
+    share = data.get("alike_share", 0.0)
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise _wrong(path, "alike_share", "a number from 0 to 1")
+    if not isinstance(data["alike"], bool):
+        raise _wrong(path, "alike", "true or false")
+    activations = data["activation"]
+    if not isinstance(activations, list) or not activations or not set(activations) <= set(get_args(Activation)):
+        raise _wrong(path, "activation", f"a list out of {', '.join(get_args(Activation))}")
+    sizes = {key: _ascending(path, key, data[key]) for key in ("layers", "hidden", "heads", "ffn")}
+    limit = _ascending(path, "maximum_qkv", [data.get("maximum_qkv", NO_LIMIT)])[0]
+    choices = Choices(
+        activation=tuple(activations),
+        qkv=_qkv_rules(path, data["qkv"]),
+        alike=data["alike"],
+        alike_share=float(share),
+        maximum_qkv=limit,
+        **sizes,
+    )
+    _check_pairs(path, choices)
+    return choices
+
+
+def _wrong(path: Path, key: str, wanted: str) -> UserError:
+    return UserError(f"{key} in the space file {path} must be {wanted}.")
+
+
+def _ascending(path: Path, key: str, values: Any) -> tuple[int, ...]:
+    whole = isinstance(values, list) and all(type(value) is int and value > 0 for value in values)
+    if not whole or not values or sorted(set(values)) != values:
+        raise _wrong(path, key, "whole numbers of at least 1, ascending")
+    return tuple(values)
+
+
+def _qkv_rules(path: Path, values: Any) -> tuple[QkvRule, ...]:
+    """`hidden`, `64 per head` or a number of channels, as a list or as a mapping to sampling weights."""
+    if not isinstance(values, list | Mapping) or not values:
+        raise _wrong(path, "qkv", "a list, or a mapping to weights, of 'hidden', '32 per head' or channels")
+    weights = values if isinstance(values, Mapping) else dict.fromkeys(values, 1)
+    rules = []
+    for text, weight in weights.items():
+        match = re.fullmatch(r"(hidden)|([1-9]\d*)( per head)?", str(text))
+        if match is None or not isinstance(weight, int | float) or not weight > 0:
+            raise _wrong(path, "qkv", f"of 'hidden', '32 per head' or channels, with weights above 0, not {text!r}")
+        hidden, number, per_head = match.groups()
+        if hidden:
+            rules.append(QkvRule(per_hidden=1, weight=float(weight)))
+        elif per_head:
+            rules.append(QkvRule(per_head=int(number), weight=float(weight)))
+        else:
+            rules.append(QkvRule(channels=int(number), weight=float(weight)))
+    return tuple(rules)
+
+
+def _check_pairs(path: Path, choices: Choices) -> None:
+    """Each hidden width needs a possible layer, and no two rules may say the same, or a member had two codes."""
+    for hidden in choices.hidden:
+        possible = 0
+        for heads in choices.heads:
+            widths = [rule.width(hidden, heads) for rule in choices.qkv]
+            fitting = [width for width in widths if width % heads == 0 and width <= choices.maximum_qkv]
+            possible += len(fitting)
+            if sorted(set(fitting)) != fitting:
+                raise _wrong(path, "qkv", f"ascending and without repetition at hidden {hidden}, {heads} heads")
+        if not possible:
+            raise _wrong(path, "qkv", f"divisible by some number of heads at hidden {hidden}")

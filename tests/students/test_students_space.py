@@ -1,0 +1,244 @@
+"""The contract of every search space: codes and specs say the same, and whatever a move returns is a member."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runs.errors import UserError
+from students.space import SPACES, SearchSpace, space
+from students.spec import Head, TransformerLayer, uniform_spec
+from students.table import SpecTable
+
+AROUND: dict[str, Any] = dict(vocabulary_size=50, maximum_positions=16, token_types=2, head=Head("classification", 3))
+
+SMALL = {
+    "mixed": """
+layers: [1, 3]
+hidden: [8, 12]
+activation: [gelu, relu]
+alike: false
+heads: [1, 2, 3]
+qkv: [hidden, 20 per head]
+maximum_qkv: 20
+ffn: [4, 6]
+""",
+    "alike": """
+layers: [2, 3, 6]
+hidden: [8, 12]
+activation: [silu]
+alike: true
+heads: [1, 2, 3]
+qkv: [hidden, 40, 48]
+ffn: [4]
+""",
+}
+
+
+def written(folder: Path, text: str) -> SearchSpace:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return space(path)
+
+
+class SpaceContract:
+    """What a space promises; a subclass gives `members`."""
+
+    @pytest.fixture
+    def members(self) -> SearchSpace:
+        raise NotImplementedError
+
+    def test_samples_are_valid_and_seeded(self, members: SearchSpace) -> None:
+        codes = members.sample(500, np.random.default_rng(1))
+        assert codes.shape == (500, len(members.genes))
+        assert codes.dtype == np.int64
+        assert members.valid(codes).all()
+        assert np.array_equal(codes, members.sample(500, np.random.default_rng(1)))
+        assert not np.array_equal(codes, members.sample(500, np.random.default_rng(2)))
+
+    def test_samples_reach_every_choice(self, members: SearchSpace) -> None:
+        codes = members.sample(5000, np.random.default_rng(0))
+        for column, count in zip(codes.T, members.cardinalities, strict=True):
+            assert set(column) == set(range(count))
+
+    def test_encode_is_the_inverse_of_decode(self, members: SearchSpace) -> None:
+        codes = members.sample(300, np.random.default_rng(2))
+        assert np.array_equal(members.encode(members.decode(codes, **AROUND)), codes)
+
+    def test_one_code_a_member(self, members: SearchSpace) -> None:
+        codes = np.unique(members.sample(2000, np.random.default_rng(3)), axis=0)
+        assert len(set(members.decode(codes, **AROUND))) == len(codes)
+
+    def test_table_is_that_of_the_specs(self, members: SearchSpace) -> None:
+        for head in (AROUND["head"], Head("none")):
+            around = {**AROUND, "head": head}
+            codes = members.sample(200, np.random.default_rng(4))
+            found, expected = members.table(codes, **around), SpecTable.from_specs(members.decode(codes, **around))
+            for name in SpecTable.__dataclass_fields__:
+                assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+
+    def test_moves_stay_inside(self, members: SearchSpace) -> None:
+        rng = np.random.default_rng(5)
+        codes = members.sample(1000, rng)
+        before = codes.copy()
+        for rate in (0.05, 0.3, 1.0):
+            mutated = members.mutate(codes, rng, rate)
+            assert members.valid(mutated).all()
+            assert (mutated != codes).any()
+        assert np.array_equal(members.mutate(codes, rng, 0.0), codes)
+        children = members.cross(codes, codes[::-1], rng)
+        assert members.valid(children).all()
+        assert np.array_equal(members.cross(codes, codes, rng), codes)
+        assert np.array_equal(codes, before)
+
+    def test_mutation_reaches_everywhere(self, members: SearchSpace) -> None:
+        codes = np.repeat(members.enumerate_extremes()[:1], 20000, axis=0)
+        rng = np.random.default_rng(6)
+        for _ in range(3):
+            codes = members.mutate(codes, rng, 0.5)
+        for column, count in zip(codes.T, members.cardinalities, strict=True):
+            assert set(column) == set(range(count))
+
+    def test_extremes_are_the_smallest(self, members: SearchSpace) -> None:
+        extremes = members.enumerate_extremes()
+        assert members.valid(extremes).all()
+        least = min(spec.flops(1, 64) for spec in members.decode(extremes, **AROUND))
+        sampled = members.decode(members.sample(2000, np.random.default_rng(7)), **AROUND)
+        assert least <= min(spec.flops(1, 64) for spec in sampled)
+
+    def test_trims_are_smaller_neighbours(self, members: SearchSpace) -> None:
+        for code in members.sample(40, np.random.default_rng(8)):
+            trimmed = members.trim(code)
+            assert members.valid(trimmed).all()
+            specs = members.decode(trimmed, **AROUND)
+            (original,) = members.decode(code[None], **AROUND)
+            assert len(set(specs)) == len(specs)
+            for spec in specs:
+                assert original != spec
+                assert spec.flops(1, 64) <= original.flops(1, 64)
+                assert spec.bytes_moved(1, 64) < original.bytes_moved(1, 64)
+
+    def test_trimming_ends_at_an_extreme(self, members: SearchSpace) -> None:
+        code = members.sample(1, np.random.default_rng(9))[0]
+        steps = 0
+        while len(trimmed := members.trim(code)):
+            code, steps = trimmed[0], steps + 1
+            assert steps < 1000
+        assert code[:2].tolist() == [0, 0]
+
+    def test_invalid_codes_are_refused(self, members: SearchSpace) -> None:
+        code = members.sample(1, np.random.default_rng(10))
+        for gene in range(code.shape[1]):
+            for value in (-1, members.cardinalities[gene]):
+                wrong = code.copy()
+                wrong[0, gene] = value
+                assert not members.valid(wrong)[0]
+        wrong = code.copy()
+        wrong[0, 0] = 99
+        with pytest.raises(UserError, match="not a code"):
+            members.decode(np.concatenate([code, wrong]), **AROUND)
+
+
+class TestNamedSpaces(SpaceContract):
+    """Every space that comes along."""
+
+    @pytest.fixture(params=SPACES.names())
+    def members(self, request: pytest.FixtureRequest) -> SearchSpace:
+        return space(request.param)
+
+
+class TestSpaceFiles(SpaceContract):
+    """Small spaces whose every member can be listed."""
+
+    @pytest.fixture(params=SMALL)
+    def members(self, request: pytest.FixtureRequest, tmp_path: Path) -> SearchSpace:
+        return written(tmp_path, SMALL[request.param])
+
+    def test_valid_means_decodable_and_size_counts_it(self, members: SearchSpace) -> None:
+        grid = np.indices(members.cardinalities).reshape(len(members.genes), -1).T
+        good = members.valid(grid)
+        assert members.size == good.sum()
+        specs = members.decode(grid[good], **AROUND)
+        assert len(set(specs)) == len(specs)
+        assert np.array_equal(members.encode(specs), grid[good])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(SPACES.names()), st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_long_walks_stay_inside(name: str, seed: int, rate: float) -> None:
+    members, rng = space(name), np.random.default_rng(seed)
+    codes = members.sample(20, rng)
+    for _ in range(5):
+        codes = members.cross(members.mutate(codes, rng, rate), codes, rng)
+        assert members.valid(codes).all()
+    assert np.array_equal(members.encode(members.decode(codes, **AROUND)), codes)
+
+
+def test_hybrid_holds_teacher_like_and_thin_members() -> None:
+    members = space("hybrid")
+    teacher = uniform_spec(6, 384, 12, 1536, **AROUND)
+    thin = uniform_spec(1, 96, 3, 128, **AROUND)
+    uneven = uniform_spec(2, 312, 12, 1200, qkv_width=384, **AROUND)
+    assert members.decode(members.encode([teacher, thin, uneven]), **AROUND) == [teacher, thin, uneven]
+    table = members.table(members.sample(4000, np.random.default_rng(0)), **AROUND)
+    widths = table.qkv_width[table.heads > 0] / table.heads[table.heads > 0]
+    assert 0.6 < (widths == 32).mean() < 0.9
+    assert table.qkv_width.max() <= 384
+    deep = table.heads[:, -1] > 0
+    alike = (table.ffn_width == table.ffn_width[:, :1]).all(axis=1)
+    assert 0.4 < alike[deep].mean() < 0.6
+
+
+def test_kd_nas_has_the_published_members() -> None:
+    members = space("kd-nas")
+    assert members.size == 5 * 5 * 3 * 8 * 3
+    fastest = uniform_spec(3, 384, 12, 384, activation="relu", **AROUND)
+    assert members.valid(members.encode([fastest])).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (dict(hidden_width=100, embedding_width=100), "hidden is 100"),
+        (dict(embedding_width=96), "embedding"),
+        (dict(layers=(TransformerLayer(2, 128, 100),)), "ffn is 100"),
+        (dict(layers=(TransformerLayer(2, 130, 128),)), "qkv width of 130"),
+        (dict(layers=(TransformerLayer(2, 64, 128),) * 7), "layers is 7"),
+        (dict(layers=(TransformerLayer(2, 64, 128, "relu"),)), "activation is relu"),
+    ],
+)
+def test_outside_students_are_told_why(change: dict[str, Any], reason: str) -> None:
+    inside = uniform_spec(1, 128, 2, 128, qkv_width=64)
+    with pytest.raises(UserError, match=reason):
+        space("hybrid").encode([inside, replace(inside, **change)])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("ffn: [4, 6]", "", "lacks ffn"),
+        ("ffn: [4, 6]", "ffn: [6, 4]", "ascending"),
+        ("ffn: [4, 6]", "ffn: [0, 4]", "at least 1"),
+        ("ffn: [4, 6]", "ffn: [4, 6]\ncolour: red", "colour"),
+        ("alike: false", "alike: maybe", "true or false"),
+        ("[gelu, relu]", "[tanh]", "activation"),
+        ("qkv: [hidden, 20 per head]", "qkv: [wide]", "wide"),
+        ("qkv: [hidden, 20 per head]", "qkv: [8 per head, hidden]", "without repetition"),
+        ("heads: [1, 2, 3]\nqkv: [hidden, 20 per head]", "heads: [5]\nqkv: [hidden]", "divisible"),
+        ("layers: [1, 3]", "layers: [1, 3", "YAML"),
+    ],
+)
+def test_wrong_files_are_told_why(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        written(tmp_path, SMALL["mixed"].replace(old, new))
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(UserError, match="hybrid"):
+        space("hybird")
+    with pytest.raises(UserError, match="does not exist"):
+        space("nowhere.yaml")
