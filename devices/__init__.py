@@ -1,0 +1,1 @@
+"""Where a model runs, and the only stopwatch."""

@@ -1,0 +1,36 @@
+"""The circumstances of one inference: how much is run at once, on how many threads, in which precision."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from runs.errors import UserError
+
+Precision = Literal["fp32", "int8"]
+
+
+@dataclass(frozen=True, order=True)
+class Workload:
+    """Batch size in examples, sequence length in tokens, threads of one operator, precision of the weights."""
+
+    batch_size: int = 1
+    sequence_length: int = 128
+    threads: int = 1
+    precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "sequence_length", "threads"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                flag = "--" + name.replace("_", "-")
+                raise UserError(f"{flag} is {value!r}: it must be a whole number of at least 1.")
+        if self.precision not in get_args(Precision):
+            raise UserError(f"--precision is {self.precision!r}: use one of {', '.join(get_args(Precision))}.")
+
+    @property
+    def key(self) -> str:
+        """Short name for stores and tables: `b1-s128-t1-fp32`."""
+        return f"b{self.batch_size}-s{self.sequence_length}-t{self.threads}-{self.precision}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and names; `Workload(**value)` is the inverse."""
+        return asdict(self)

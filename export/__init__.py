@@ -1,0 +1,1 @@
+"""How a model becomes a file: one lowering for blocks and students alike, quantization, verification."""

@@ -1,0 +1,142 @@
+"""From an item to what a target can open: the one path that the profiler, the search and the verifier all take."""
+
+from collections.abc import Callable
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from devices.target import Artifact, ArtifactKind, DescriptionArtifact, OnnxArtifact, TorchArtifact
+from devices.workload import Workload
+from export.builder import Array
+from export.graph import stack_graph, student_graph
+from export.graph_file import graph_inputs, read_graph_file
+from export.items import Checkpoint, GraphFile, Item, Stack, item_key, item_to_json
+from export.weights import module_weights, random_module
+from runs.errors import UserError
+from runs.registry import Registry
+from students.bert import load_model
+from students.model import StudentPreTrainedModel
+from students.spec import Block, EmbeddingBlock, HeadBlock, LayerBlock, StudentSpec
+
+LOWERING_VERSION = 1
+"""Goes up whenever a change here or in the graphs may change a latency; profiles of another version do not count."""
+
+
+def lower(item: Item, kind: ArtifactKind, workload: Workload, seed: int = 0) -> Artifact:
+    """Make the item into an artifact of a kind; random weights and inputs come from `seed`.
+
+    Whole models are fed random ids, a mask of ones and token types of zero; stacks of layers random hidden states.
+    Raises `UserError` for an item that has no such form: an ONNX file as a module, int8 in PyTorch, a text longer than
+    the model's positions, an unreadable checkpoint or file.
+    """
+    return LOWERINGS[kind](item, workload, seed)
+
+
+LOWERINGS: Registry[Callable[[Item, Workload, int], Artifact]] = Registry("artifact kind")
+
+
+@LOWERINGS.register("description")
+def _described(item: Item, workload: Workload, seed: int) -> DescriptionArtifact:
+    return DescriptionArtifact(item_key(item), item_to_json(item))
+
+
+@LOWERINGS.register("torch")
+def _module_artifact(item: Item, workload: Workload, seed: int) -> TorchArtifact:
+    if workload.precision != "fp32":
+        raise UserError(f"PyTorch modules are made in fp32 only: {workload.precision} needs --target onnxruntime.")
+    module = load_module(item, seed)
+    inputs = example_inputs(item, module, workload, seed)
+    return TorchArtifact(item_key(item), module, tuple(torch.from_numpy(value) for value in inputs.values()))
+
+
+@LOWERINGS.register("onnx")
+def _graph_artifact(item: Item, workload: Workload, seed: int) -> OnnxArtifact:
+    if isinstance(item, GraphFile):
+        return OnnxArtifact(item_key(item), item.path, graph_inputs(read_graph_file(item.path), workload, seed))
+    module = load_module(item, seed)
+    inputs = example_inputs(item, module, workload, seed)
+    if isinstance(item, Stack):
+        model = stack_graph(item, module_weights(module), workload.precision)
+    else:
+        model = student_graph(spec_of(item, module), module_weights(module), workload.precision)
+    return OnnxArtifact(item_key(item), model.SerializeToString(), inputs)
+
+
+@singledispatch
+def load_module(item: Item, seed: int = 0) -> nn.Module:
+    """The item as a PyTorch module in eval mode; random weights from `seed` where it has none of its own."""
+    raise TypeError(f"{type(item).__name__} is not an item")
+
+
+@load_module.register
+def _(item: Stack, seed: int = 0) -> nn.Module:
+    return random_module(item, seed)
+
+
+@load_module.register
+def _(item: StudentSpec, seed: int = 0) -> nn.Module:
+    return random_module(item, seed)
+
+
+@load_module.register
+def _(item: Checkpoint, seed: int = 0) -> nn.Module:
+    return load_model(item.folder)
+
+
+@load_module.register
+def _(item: GraphFile, seed: int = 0) -> nn.Module:
+    raise UserError(f"{item.path} is an ONNX file, which PyTorch does not run: use --target onnxruntime.")
+
+
+def spec_of(item: Item, module: nn.Module) -> StudentSpec:
+    """The spec of a whole model, from the item itself or from the loaded checkpoint."""
+    if isinstance(item, StudentSpec):
+        return item
+    assert isinstance(module, StudentPreTrainedModel)
+    return module.config.spec_object
+
+
+def example_inputs(item: Item, module: nn.Module, workload: Workload, seed: int = 0) -> dict[str, Array]:
+    """Arrays by input name, in the order in which the module takes them."""
+    rng = np.random.default_rng(seed)
+    if isinstance(item, Stack):
+        return block_inputs(item.block, workload, rng)
+    embedding = spec_of(item, module).blocks()[0]
+    tokens = block_inputs(embedding, workload, rng)
+    ones = np.ones((workload.batch_size, workload.sequence_length), dtype=np.int64)
+    return {"input_ids": tokens["input_ids"], "attention_mask": ones, "token_type_ids": tokens["token_type_ids"]}
+
+
+@singledispatch
+def block_inputs(block: Block, workload: Workload, rng: np.random.Generator) -> dict[str, Any]:
+    """What a block alone is fed with."""
+    raise TypeError(f"{type(block).__name__} is not a block")
+
+
+@block_inputs.register
+def _(block: EmbeddingBlock, workload: Workload, rng: np.random.Generator) -> dict[str, Array]:
+    shape = (workload.batch_size, workload.sequence_length)
+    if workload.sequence_length > block.maximum_positions:
+        raise UserError(
+            f"--sequence-length is {workload.sequence_length}, but this model has {block.maximum_positions} positions."
+        )
+    ids = rng.integers(0, block.vocabulary_size, shape)
+    return {"input_ids": ids, "token_type_ids": np.zeros(shape, dtype=np.int64)}
+
+
+@block_inputs.register
+def _(block: LayerBlock, workload: Workload, rng: np.random.Generator) -> dict[str, Array]:
+    mask = np.zeros((workload.batch_size, 1, 1, workload.sequence_length), dtype=np.float32)
+    return {"hidden": _states(block.hidden_width, workload, rng), "mask": mask}
+
+
+@block_inputs.register
+def _(block: HeadBlock, workload: Workload, rng: np.random.Generator) -> dict[str, Array]:
+    return {"hidden": _states(block.hidden_width, workload, rng)}
+
+
+def _states(width: int, workload: Workload, rng: np.random.Generator) -> Array:
+    return rng.standard_normal((workload.batch_size, workload.sequence_length, width)).astype(np.float32)

@@ -1,0 +1,160 @@
+"""`export_student`: a checkpoint becomes ONNX files that are checked against it before they are put in place."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import onnx
+from transformers import AutoTokenizer
+
+from devices.workload import Precision
+from export.arithmetic import ARITHMETICS
+from export.builder import Array
+from export.graph import student_graph
+from export.graph_file import SPEC_KEY, read_graph_file
+from export.items import Checkpoint, checkpoint_files, item_key
+from export.verify import Batch, Parity, Text, compare, random_batches, run_graph, run_model, text_batches
+from export.weights import module_weights
+from runs.errors import UserError
+from runs.files import write_bytes_atomic
+from students.bert import load_model
+from students.model import StudentPreTrainedModel
+
+FILES: dict[Precision, str] = {"fp32": "student.onnx", "int8": "student.int8.onnx"}
+"""Precision → name of the file."""
+
+COMPANIONS = ("student", "verdict.json", *FILES.values())
+"""What a folder of ours may hold; any of them marks it as such."""
+
+PARITY_LIMIT = 1e-4
+"""Largest difference an fp32 file may show, for answers of up to 1; for larger ones it grows with them."""
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """A written file and how it compares with its checkpoint."""
+
+    path: Path
+    precision: Precision
+    size_bytes: int
+    parity: Parity
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and names."""
+        about = {"file": self.path.name, "precision": self.precision, "bytes": self.size_bytes}
+        return {**about, **asdict(self.parity)}
+
+
+def export_student(
+    checkpoint: Path,
+    output: Path,
+    precisions: Sequence[Precision] = ("fp32", "int8"),
+    texts: Sequence[Text] | None = None,
+    *,
+    maximum_length: int = 128,
+) -> list[ExportedFile]:
+    """Write `student.onnx` and `student.int8.onnx` of a student or BERT checkpoint into the folder `output`.
+
+    Every file is run in ONNX Runtime and compared with the checkpoint on `texts`, cut at `maximum_length` tokens, or on
+    random ids without them, before any is written. Raises `UserError` for a checkpoint that is not one, an output
+    folder that holds something else, texts without a tokenizer, and an fp32 file beyond `PARITY_LIMIT`.
+    """
+    wanted = list(dict.fromkeys(precisions))
+    for precision in wanted:
+        _ = ARITHMETICS[precision]
+    checkpoint_files(checkpoint)
+    _check_output(output, checkpoint)
+    model = load_model(checkpoint)
+    batches = _batches(checkpoint, model, texts, maximum_length)
+    references = list(run_model(model, batches))
+    ready = [(precision, *_verified(checkpoint, model, precision, batches, references)) for precision in wanted]
+    exported = []
+    for precision, data, parity in ready:
+        path = output / FILES[precision]
+        write_bytes_atomic(path, data)
+        exported.append(ExportedFile(path, precision, len(data), parity))
+    return exported
+
+
+def _verified(
+    checkpoint: Path,
+    model: StudentPreTrainedModel,
+    precision: Precision,
+    batches: Sequence[Batch],
+    references: Sequence[Array],
+) -> tuple[bytes, Parity]:
+    """The model's file as bytes, checked and compared with the model's own answers."""
+    spec = model.config.spec_object
+    graph = student_graph(spec, module_weights(model), precision, _metadata(checkpoint, model, precision))
+    onnx.checker.check_model(graph, full_check=True)
+    data = graph.SerializeToString()
+    parity = compare(references, run_graph(data, batches), spec.head.kind)
+    limit = PARITY_LIMIT * max(1.0, parity.largest)
+    if precision == "fp32" and not parity.max_abs_error <= limit:
+        raise UserError(
+            f"{FILES[precision]} differs from {checkpoint} by {parity.max_abs_error:.2g}, more than {limit:.2g}: "
+            "nothing was written; check the checkpoint for weights that are not finite."
+        )
+    return data, parity
+
+
+def _metadata(checkpoint: Path, model: StudentPreTrainedModel, precision: Precision) -> dict[str, str]:
+    try:
+        own = version("tailorbird")
+    except PackageNotFoundError:
+        own = "source"
+    labels = model.config.id2label or {}
+    return {
+        "tailorbird.version": own,
+        "tailorbird.precision": precision,
+        "tailorbird.checkpoint": item_key(Checkpoint(checkpoint)),
+        "labels": json.dumps(list(labels.values()), ensure_ascii=False),
+        SPEC_KEY: json.dumps(model.config.spec_object.to_json()),
+    }
+
+
+def _batches(
+    checkpoint: Path, model: StudentPreTrainedModel, texts: Sequence[Text] | None, maximum_length: int
+) -> Sequence[Batch]:
+    spec = model.config.spec_object
+    if texts is None:
+        return random_batches(spec)
+    if not texts:
+        raise UserError("there are no texts to compare the files on: give some, or none at all for random ids.")
+    length = min(maximum_length, spec.maximum_positions)
+    # By length, so that little of what is run is padding; the order does not matter here.
+    ordered = sorted(texts, key=lambda text: len("".join(text)))
+    return text_batches(load_tokenizer(checkpoint), ordered, maximum_length=length)
+
+
+VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+"""One of these makes a tokenizer; without any, `transformers` gives one that knows no word at all."""
+
+
+def load_tokenizer(checkpoint: Path) -> Any:
+    """The tokenizer saved with a checkpoint; `UserError` where there is none."""
+    if not any(match for name in VOCABULARY_FILES for match in checkpoint.glob(name)):
+        raise UserError(f"{checkpoint} has no tokenizer to read texts with: save it there.")
+    try:
+        return AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+    except (OSError, ValueError, KeyError) as problem:
+        reason = (str(problem).splitlines() or ["unreadable"])[0]
+        raise UserError(f"the tokenizer in {checkpoint} cannot be read: {reason}") from None
+
+
+def _check_output(output: Path, checkpoint: Path) -> None:
+    """Raise `UserError` unless `output` is new, empty, a folder of ours, or the checkpoint itself."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} is a file: name a folder for the ONNX files.")
+    if not output.exists():
+        return
+    names = {path.name for path in output.iterdir()}
+    ours = not names.isdisjoint(COMPANIONS) or output.resolve() == checkpoint.resolve()
+    if names and not ours:
+        raise UserError(f"the folder {output} holds something else ({min(names)}): name a new or empty folder.")
+    for name in names.intersection(FILES.values()):
+        if SPEC_KEY not in read_graph_file(output / name).metadata:
+            raise UserError(f"{output / name} is there already and not of our making: name another folder.")

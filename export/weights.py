@@ -1,0 +1,83 @@
+"""Weights for graphs and modules: a model's own, or cheap random ones where only the time matters."""
+
+from collections.abc import Mapping
+from functools import cache, singledispatch
+
+import numpy as np
+import torch
+from torch import nn
+
+from export.builder import Array
+from export.items import Stack, copies
+from students.layers import BlockStack, build_block
+from students.model import StudentForSequenceClassification, build_student
+from students.spec import LayerBlock, StudentSpec
+
+POOL_SIZE = 2**20 + 7
+"""Numbers in the shared pool; prime to usual widths, so that rows of a large table differ."""
+
+STANDARD_DEVIATION = 0.04
+
+
+@cache
+def _pool() -> Array:
+    """Small normal numbers, none near enough to zero to be denormal."""
+    drawn = np.random.default_rng(0).standard_normal(POOL_SIZE).astype(np.float32) * np.float32(STANDARD_DEVIATION)
+    return np.where(np.abs(drawn) < 1e-6, np.float32(1e-6), drawn)
+
+
+def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Array]:
+    """Arrays of these shapes, each with memory of its own, cut from one pool at places drawn from `seed`.
+
+    Layer norms scale by about 1. An embedding table of 30522 × 384 takes some 20 ms.
+    """
+    rng = np.random.default_rng(seed)
+    weights = {}
+    for name, shape in shapes.items():
+        size = int(np.prod(shape))
+        start = int(rng.integers(POOL_SIZE))
+        values = np.empty(size, dtype=np.float32)
+        filled = 0
+        while filled < size:
+            piece = _pool()[start : start + size - filled]
+            values[filled : filled + len(piece)] = piece
+            filled, start = filled + len(piece), 0
+        if name.endswith("norm.weight"):
+            values += np.float32(1.0)
+        weights[name] = values.reshape(shape)
+    return weights
+
+
+@singledispatch
+def random_module(item: Stack | StudentSpec, seed: int = 0) -> nn.Module:
+    """The item as a module in eval mode with random weights, made without torch's slow initialization."""
+    raise TypeError(f"{type(item).__name__} has weights of its own")
+
+
+def _filled(empty: nn.Module, seed: int) -> nn.Module:
+    shapes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
+    tensors = {name: torch.from_numpy(value) for name, value in random_weights(shapes, seed).items()}
+    empty.load_state_dict(tensors, assign=True)
+    return empty.eval().requires_grad_(False)
+
+
+@random_module.register
+def _(item: Stack, seed: int = 0) -> nn.Module:
+    with torch.device("meta"):
+        block = item.block
+        empty = BlockStack(block, copies(item)) if isinstance(block, LayerBlock) else build_block(block)
+    return _filled(empty, seed)
+
+
+@random_module.register
+def _(item: StudentSpec, seed: int = 0) -> nn.Module:
+    with torch.device("meta"):
+        empty = build_student(item)
+    return _filled(empty, seed)
+
+
+def module_weights(module: nn.Module) -> dict[str, Array]:
+    """A module's weights as float32 arrays under the names that graphs use: an encoder's stand without `student.`."""
+    prefix = "student." if isinstance(module, StudentForSequenceClassification) else ""
+    state = module.state_dict()
+    return {name.removeprefix(prefix): tensor.detach().float().cpu().numpy() for name, tensor in state.items()}

@@ -1,0 +1,117 @@
+"""The sample store: nothing lost, nothing doubled, strangers refused and left alone."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devices.fingerprint import Fingerprint
+from devices.measurement import Sample
+from devices.store import IN_MEMORY, STORE_SCHEMA, SampleStore
+from devices.workload import Workload
+from runs.errors import UserError
+
+SAMPLE = Sample("a", Workload(), 0, 0, 1.25, 1000.5)
+MARK = Fingerprint("P", "x86_64", 2, 8.0, "Linux", "3.11", "cpu", {"torch": "1"}, {"numpy": "2"}, 1)
+
+WRITES_FOREVER = """
+import sys
+from devices.measurement import Sample
+from devices.store import SampleStore
+from devices.workload import Workload
+store = SampleStore(sys.argv[1])
+for number in range(10**9):
+    store.add(Sample("a", Workload(), 0, number, 1.0, 0.0))
+    print(number, flush=True)
+"""
+
+
+def test_what_goes_in_comes_out(tmp_path: Path) -> None:
+    with SampleStore(tmp_path / "s.sqlite") as store:
+        assert store.fingerprint is None and store.samples() == [] and store.items() == {}
+        store.set_fingerprint(MARK)
+        store.add_items({"b": {"x": 1}, "a": {"y": [2]}})
+        store.add_items({"a": {"y": "other"}})
+        store.add(SAMPLE)
+    with SampleStore(tmp_path / "s.sqlite", read_only=True) as store:
+        assert store.fingerprint == MARK
+        assert store.items() == {"b": {"x": 1}, "a": {"y": [2]}}
+        assert store.samples() == [SAMPLE]
+    assert [file.name for file in tmp_path.iterdir()] == ["s.sqlite"]
+
+
+@given(
+    st.sets(
+        st.tuples(
+            st.sampled_from("abc"),
+            st.sampled_from([Workload(), Workload(8, 32, 2, "int8")]),
+            st.integers(0, 2),
+            st.integers(0, 5),
+        )
+    )
+)
+def test_each_sample_is_kept_once(places: set[tuple[str, Workload, int, int]]) -> None:
+    with SampleStore(IN_MEMORY) as store:
+        samples = [Sample(*place, float(n), float(n)) for n, place in enumerate(sorted(places))]
+        for sample in samples:
+            store.add(sample)
+        for sample in samples:
+            with pytest.raises(sqlite3.IntegrityError):
+                store.add(sample)
+        assert store.samples() == samples
+        assert store.samples(["a"]) == [sample for sample in samples if sample.key == "a"]
+        for workload in {sample.workload for sample in samples}:
+            rounds = store.rounds(workload, 1)
+            assert {(key, number) for key, numbers in rounds.items() for number in numbers} == {
+                (sample.key, sample.round) for sample in samples if (sample.workload, sample.process) == (workload, 1)
+            }
+
+
+def test_what_was_stored_survives_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    writer = subprocess.Popen([sys.executable, "-c", WRITES_FOREVER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout
+    heard = [int(writer.stdout.readline()) for _ in range(50)][-1]
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    with SampleStore(path) as store:
+        numbers = [sample.round for sample in store.samples()]
+    assert numbers == list(range(len(numbers))) and len(numbers) > heard
+
+
+def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+    SampleStore(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version={STORE_SCHEMA + 1}")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="newer version"):
+        SampleStore(path)
+    assert path.read_bytes() == before
+
+
+def test_a_strangers_database_and_a_broken_file_are_refused_and_left_alone(tmp_path: Path) -> None:
+    stranger, broken = tmp_path / "stranger.sqlite", tmp_path / "broken.sqlite"
+    connection = sqlite3.connect(stranger)
+    connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    broken.write_bytes(b"this is no database at all, though it is long enough to be read as one" * 20)
+    for path, message in ((stranger, "something else"), (broken, "not a whole sample store")):
+        before = path.read_bytes()
+        with pytest.raises(UserError, match=message):
+            SampleStore(path)
+        assert path.read_bytes() == before
+
+
+def test_reading_does_not_make_a_store(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        SampleStore(tmp_path / "none.sqlite", read_only=True)
+    assert list(tmp_path.iterdir()) == []
