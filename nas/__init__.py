@@ -1,0 +1,1 @@
+"""Choosing the student: controllers, proxies, methods, finalists, the search and its verdict."""

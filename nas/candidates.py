@@ -1,0 +1,106 @@
+"""The search proper: candidates proposed by the controller and tried by the proxy, each a trial on disk; then timed."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from devices.measurement import Measurement
+from export.items import item_key
+from nas.budget import Budget
+from nas.context import STUDY_FILE, Context
+from nas.controllers import CONTROLLERS, Problem
+from nas.finalists import Candidate, Finalist, MeasureSpecs, choose_finalists, finalist_from_json
+from nas.proxies import PROXIES
+from nas.study import Code, Outcome, open_study, run_trials
+from runs.errors import UserError
+from students.spec import StudentSpec
+
+
+def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
+    """Run the method's episodes for one budget: every trial, and what the controller reports, JSON-able."""
+    scoring, effort, method = context.ground.scoring, context.effort, context.method
+    members, tryout, proxy = scoring.members, context.tryout, PROXIES[context.method.proxy]
+    problem = Problem(
+        members.space, scoring, budget.latency_ms, effort.pool_size, exploration_step=effort.exploration_step
+    )
+    controller = CONTROLLERS[method.controller](problem, context.settings.seed)
+
+    def attempt(code: Code) -> Outcome:
+        row = np.array([code], dtype=np.int64)
+        latency, upper = (float(values[0]) for values in scoring(row))
+        score = proxy(members.specs(row)[0], tryout)
+        reward = method.reward(score.loss, latency, context.teacher_ms)
+        details = {"ms": latency, "upper_ms": upper, "normalised_loss": score.loss, **score.details}
+        return Outcome(reward, _finite({**details, "seconds": score.seconds}))
+
+    study = open_study(context.run.path / STUDY_FILE, budget.label)
+    genes = list(zip(members.space.genes, members.space.cardinalities, strict=True))
+    label = f"{budget.label}: mini-distilling candidates"
+    trials = run_trials(study, controller, genes, effort.episodes, effort.candidates, attempt, context.progress, label)
+    if not trials:
+        raise UserError(f"the space {members.space.name} has no member to try within {budget.label}.")
+    best = max(trials, key=lambda trial: trial.reward)
+    context.progress.say(
+        f"{budget.label}: tried {len(trials)} candidates; the best reward is {best.reward:.4f} (trial {best.number})"
+    )
+    return {"trials": [asdict(trial) for trial in trials], "episodes": controller.report()}
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if isfinite(value)}
+
+
+def time_finalists(context: Context, budget: Budget, searched: dict[str, Any]) -> dict[str, Any]:
+    """Time the best candidates on the target and keep those that fit, trimmed where they must be, JSON-able.
+
+    The fastest member of the space stands last in line, so that a budget that can be met is.
+
+    Raises:
+        UserError: none of the candidates was measured within the budget.
+    """
+    scoring = context.ground.scoring
+    ranked = rank_candidates(context, searched)
+    fastest = scoring.fastest(context.settings.seed)
+    if fastest.codes not in {candidate.codes for candidate in ranked}:
+        ranked.append(fastest)
+    wanted = context.effort.finalists
+    context.progress.say(f"{budget.label}: timing the {min(wanted, len(ranked))} best on {context.ground.target}")
+    finalists = choose_finalists(ranked, wanted, budget, _measure(context), scoring.smaller)
+    if not finalists:
+        raise UserError(
+            f"none of {len(ranked)} candidates was measured within {budget.label} on {context.ground.target}: close "
+            "other programs and run the same command again, or give a larger budget."
+        )
+    return {"finalists": [finalist.to_json() for finalist in finalists]}
+
+
+def further_finalists(context: Context, budget: Budget, failed: Finalist) -> dict[str, Any]:
+    """Measured neighbours of a finalist that came out over the budget after all, the largest first, JSON-able."""
+    scoring, candidate = context.ground.scoring, failed.candidate
+    below = [other for other in scoring.smaller(candidate) if other.predicted_ms < candidate.predicted_ms]
+    below.sort(key=lambda other: (-other.predicted_ms, other.codes))
+    found = choose_finalists(below, context.effort.finalists, budget, _measure(context), scoring.smaller)
+    return {"finalists": [finalist.to_json() for finalist in found]}
+
+
+def finalists_of(stored: dict[str, Any]) -> list[Finalist]:
+    """Read what `time_finalists` gave."""
+    return [finalist_from_json(value) for value in stored["finalists"]]
+
+
+def rank_candidates(context: Context, searched: dict[str, Any]) -> list[Candidate]:
+    """The trials as candidates, best reward first, earlier trials first among equals."""
+    trials = sorted(searched["trials"], key=lambda trial: (-trial["reward"], trial["number"]))
+    codes = np.array([trial["codes"] for trial in trials], dtype=np.int64)
+    return context.ground.scoring.candidates(codes, [trial["reward"] for trial in trials])
+
+
+def _measure(context: Context) -> MeasureSpecs:
+    def measure(specs: Sequence[StudentSpec]) -> list[Measurement]:
+        timed = context.time({item_key(spec): spec for spec in specs})
+        return [timed[item_key(spec)] for spec in specs]
+
+    return measure

@@ -1,0 +1,88 @@
+"""The student's model card: where it comes from, what it can do, how fast it is, and how all of that was found."""
+
+from typing import Any
+
+from nas.scoring import shape_text
+from students.spec import StudentSpec
+
+CARD_FILE = "README.md"
+
+
+def model_card(verdict: dict[str, Any]) -> str:
+    """Markdown with the metadata header that model hubs read."""
+    data, score, latency, student = (verdict[key] for key in ("data", "score", "latency_ms", "student"))
+    workload, schedule, teacher, device = (verdict[key] for key in ("workload", "schedule", "teacher", "device"))
+    spec = StudentSpec.from_json(student["spec"])
+    gap = "the task decides nothing: bag-of-words matches the teacher"
+    if score["gap_kept"] is not None:
+        gap = f"{100 * score['gap_kept']:.1f} % of the gap from bag-of-words to the teacher"
+    low, high = latency["interval"]
+    layers = [
+        f"| {number} | {layer.heads} | {layer.qkv_width} | {layer.ffn_width} | {layer.activation} |"
+        for number, layer in enumerate(spec.layers, 1)
+    ]
+    files = [
+        f"| {file['file']} | {file['precision']} | {file['bytes'] / 1e6:.1f} MB | {file['latency_ms']:.2f} ms "
+        f"| {100 * file['agreement']:.2f} % |"
+        for file in student["files"]
+    ]
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: text-classification",
+        "tags: [tailorbird, knowledge-distillation, neural-architecture-search]",
+        "---",
+        f"# Student of {teacher['name']} for {verdict['budget_ms']:g} ms on {verdict['target']}",
+        "",
+        f"{shape_text(spec)}; {student['parameters']:,} weights. Found by the search method `{verdict['method']}` "
+        f"(effort `{verdict['effort']}`, {schedule['candidates']} candidates in {schedule['episodes']} episodes of "
+        f"{schedule['steps']} steps each on {100 * schedule['subset']:.0f} % of the training data, seed "
+        f"{verdict['seed']}), then distilled from the teacher.",
+        "",
+        "## Data and licences",
+        "",
+        f"Trained on {data['name']}, licence: {data['licence']}. Source: {data['source']}. The student is derived from "
+        f"the teacher {teacher['name']}, licence: {teacher['licence']}. Both bind the use of this model.",
+        "",
+        "## Scores",
+        "",
+        f"| model | {score['split']} {score['metric']} |",
+        "|---|---|",
+        f"| teacher ({teacher['parameters']:,} weights) | {100 * score['teacher']:.2f} % |",
+        f"| student | {100 * score['student']:.2f} % |",
+        f"| bag-of-words | {100 * score['bag_of_words']:.2f} % |",
+        "",
+        f"The student keeps {gap}. The test split was read once, after the search.",
+        "",
+        "## Latency",
+        "",
+        f"Median {latency['measured_p50']:.2f} ms, 90th percentile {latency['measured_p90']:.2f} ms "
+        f"({'within' if verdict['within_budget'] else 'OVER'} the budget of {verdict['budget_ms']:g} ms; predicted "
+        f"{latency['predicted']:.2f} ms, interval {low:.2f}-{high:.2f}). The teacher takes "
+        f"{teacher['latency_ms']:.2f} ms, {verdict['speedup']:.2f} times as long.",
+        "",
+        f"Measured on {device['processor']} with target {verdict['target']}: batch {workload['batch_size']}, "
+        f"{workload['sequence_length']} tokens, {workload['threads']} thread(s), {workload['precision']}; the median "
+        f"over three fresh processes, noise floor {latency['noise_floor_percent']:.1f} %.",
+        "",
+        "| file | precision | size | ONNX Runtime | label agreement |",
+        "|---|---|---|---|---|",
+        *files,
+        "",
+        f"Largest difference between the checkpoint's and the fp32 file's outputs: "
+        f"{verdict['parity']['max_abs_error']:.1e}.",
+        "",
+        "## Architecture",
+        "",
+        f"Embedding {spec.embedding_width} wide, hidden state {spec.hidden_width}, vocabulary {spec.vocabulary_size}, "
+        f"{spec.maximum_positions} positions.",
+        "",
+        "| layer | heads | qkv width | FFN width | activation |",
+        "|---|---|---|---|---|",
+        *layers,
+    ]
+    lines += [
+        "",
+        "After `import students.model`, `AutoModelForSequenceClassification.from_pretrained(folder)` loads it.",
+    ]
+    return "\n".join(lines) + "\n"

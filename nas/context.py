@@ -1,0 +1,83 @@
+"""What every stage of a search is handed: the ground it stands on, its method, its teacher, its folder."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from devices.measurement import Measurement
+from devices.store import SampleStore
+from distill.recipe import RECIPES, Recipe
+from distill.teachers import Teacher
+from export.items import Item
+from nas.groundwork import Ground, time_items
+from nas.methods import METHODS, Method
+from nas.proxies import Tryout
+from nas.schedule import EFFORTS, Effort
+from nas.settings import SearchSettings
+from runs.folder import RunFolder
+from runs.progress import Progress
+
+STUDY_FILE = "study.db"
+STORE_FILE = "measurements.sqlite"
+RESULTS = "students"
+WORK = "work"
+
+
+@dataclass(frozen=True)
+class Context:
+    """One search, once its teacher is ready and timed. `teacher_ms` is on the target at the workload."""
+
+    settings: SearchSettings
+    ground: Ground
+    teacher: Teacher
+    teacher_ms: float
+    run: RunFolder
+    progress: Progress
+
+    @property
+    def method(self) -> Method:
+        """The method by its name."""
+        return METHODS[self.settings.method]
+
+    @property
+    def effort(self) -> Effort:
+        """The effort by its name."""
+        return EFFORTS[self.settings.effort]
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the method distils."""
+        return RECIPES[self.method.recipe]
+
+    @property
+    def tryout(self) -> Tryout:
+        """What every candidate is tried on."""
+        batch_size = self.recipe.optimization.batch_size
+        steps = self.effort.mini_steps(len(self.ground.task.train), batch_size)
+        return Tryout(self.teacher, self.ground.task, self.recipe, steps, self.effort.subset, self.settings.seed)
+
+    @property
+    def full_steps(self) -> int | None:
+        """Optimizer steps of a full distillation; None leaves it to the recipe."""
+        optimization = self.recipe.optimization
+        return self.effort.full_steps(len(self.ground.task.train), optimization.batch_size, optimization.epochs)
+
+    @contextmanager
+    def store(self) -> Iterator[SampleStore]:
+        """The samples that this search has taken on its target."""
+        with SampleStore(self.run.path / STORE_FILE) as store:
+            yield store
+
+    def time(self, items: Mapping[str, Item]) -> dict[str, Measurement]:
+        """Measurements by key on the target; what an earlier start measured under a key is not measured again."""
+        with self.store() as store:
+            return time_items(items, self.ground.target, self.ground.workload, self.settings.seed, self.progress, store)
+
+    def result_folder(self, label: str) -> Path:
+        """Where a budget's student goes."""
+        return self.run.path / RESULTS / label
+
+    def work_folder(self, label: str) -> Path:
+        """Where a budget's students are while they are made."""
+        return self.run.path / WORK / label

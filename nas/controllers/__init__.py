@@ -1,0 +1,8 @@
+"""The contract of what proposes candidates, and the registry of such controllers."""
+
+from nas.controllers.contract import CONTROLLERS as CONTROLLERS
+from nas.controllers.contract import Codes as Codes
+from nas.controllers.contract import Controller as Controller
+from nas.controllers.contract import Problem as Problem
+from nas.controllers.kd_nas import KdNasController as KdNasController
+from nas.controllers.random import RandomController as RandomController

@@ -1,0 +1,100 @@
+"""What every controller is given and does: ask for candidates, tell their rewards, stop and go on identically."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.controllers.pool import Codes, Pool, Problem, draw_pool
+from runs.registry import Registry
+
+__all__ = ["CONTROLLERS", "Codes", "Controller", "EpisodeReport", "Problem"]
+
+EpisodeReport = dict[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Candidates that were rewarded together, in the order they were proposed."""
+
+    codes: Codes
+    rewards: npt.NDArray[np.float64]
+
+    @property
+    def best(self) -> tuple[npt.NDArray[np.int64], float]:
+        """The best candidate and its reward; the first of equals."""
+        position = int(np.argmax(self.rewards))
+        return self.codes[position], float(self.rewards[position])
+
+
+class Controller(ABC):
+    """Proposes candidates that fit a budget and learns from their rewards.
+
+    Everything follows from the problem, the seed and what was told: two controllers given the same are equal to the
+    bit, and one restored from another's `state()` continues as the other would have.
+    """
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self.problem = problem
+        self.seed = seed
+        self.episodes: list[Episode] = []
+        self._generator = np.random.default_rng(seed)
+        self._proposed: list[list[int]] = []
+        self._reports: list[EpisodeReport] = []
+
+    def ask(self, n: int) -> Codes:
+        """Up to n candidates, int64 [n, genes], that were never proposed before.
+
+        Fewer, or none, come back where the space has no more of them.
+        """
+        pool = draw_pool(self.problem, n, self._proposed, self._generator)
+        chosen = pool.codes[self._choose(pool, min(n, len(pool.codes)))]
+        self._proposed.extend(chosen.tolist())
+        return chosen
+
+    def tell(self, codes: Codes, rewards: Sequence[float] | npt.NDArray[np.float64]) -> None:
+        """The rewards of one episode's candidates, [n], higher is better, all of them finite."""
+        observed = np.asarray(rewards, dtype=np.float64)
+        if len(codes) != len(observed) or not np.isfinite(observed).all():
+            raise ValueError(f"{len(codes)} candidates need as many finite rewards, not {rewards!r}")
+        episode = Episode(np.asarray(codes, dtype=np.int64), observed)
+        self._reports.append({"episode": len(self.episodes), "best_reward": episode.best[1], **self._judge(episode)})
+        self.episodes.append(episode)
+
+    def state(self) -> dict[str, Any]:
+        """All that a new controller of the same problem and seed needs to continue, JSON-able."""
+        return {
+            "generator": self._generator.bit_generator.state,
+            "proposed": [list(code) for code in self._proposed],
+            "episodes": [[episode.codes.tolist(), episode.rewards.tolist()] for episode in self.episodes],
+            "reports": [dict(report) for report in self._reports],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state()` gave."""
+        self._generator.bit_generator.state = state["generator"]
+        self._proposed = [list(code) for code in state["proposed"]]
+        self.episodes = [
+            Episode(np.array(codes, dtype=np.int64), np.array(rewards, dtype=np.float64))
+            for codes, rewards in state["episodes"]
+        ]
+        self._reports = [dict(report) for report in state["reports"]]
+
+    def report(self) -> list[EpisodeReport]:
+        """What can be said of each episode so far: its best reward, and how well it was foretold."""
+        return [dict(report) for report in self._reports]
+
+    @abstractmethod
+    def _choose(self, pool: Pool, n: int) -> npt.NDArray[np.int64]:
+        """Positions in the pool of the n candidates to propose, [n], all different."""
+
+    def _judge(self, episode: Episode) -> EpisodeReport:
+        """What this controller thought of an episode before it learns from it."""
+        return {}
+
+
+CONTROLLERS: Registry[Callable[[Problem, int], Controller]] = Registry("controller")
+"""Name → a function of a problem and a seed."""

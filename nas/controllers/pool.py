@@ -1,0 +1,85 @@
+"""Candidates worth proposing: a large random pool, scored at once and filtered by the upper end of its latency."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from students.space import SearchSpace
+
+Codes = npt.NDArray[np.int64]
+Milliseconds = npt.NDArray[np.float64]
+
+Scorer = Callable[[Codes], tuple[Milliseconds, Milliseconds]]
+"""Codes [n, genes] → predicted ms [n] and the upper end of their interval [n]; infinite for a member that is barred."""
+
+ROUNDS_OF_MUTATION = 4
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a controller is asked to solve.
+
+    Choosing among many by the low end or the middle of a prediction picks the under-estimates, so the *upper* end is
+    what has to lie in `[window * budget_ms, budget_ms]`. The pool of docs/methods.md has about 100 members; scoring
+    costs so little here that the default is far larger.
+    """
+
+    space: SearchSpace
+    scorer: Scorer
+    budget_ms: float
+    pool_size: int = 20_000
+    window: float = 0.9
+    exploration_step: float = 0.05
+    """By how much the random share of a controller that explores falls from episode to episode."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Candidates [n, genes] and their predicted ms [n]; `lower_share` is the window's lower end as it was used."""
+
+    codes: Codes
+    latency_ms: Milliseconds
+    lower_share: float
+
+
+def draw_pool(problem: Problem, wanted: int, seen: Sequence[Sequence[int]], rng: np.random.Generator) -> Pool:
+    """Draw a pool in which at least `wanted` candidates lie, if the space has so many, none of them in `seen`.
+
+    The window's lower end falls by tenths of the budget until enough lie inside. Where even the whole range
+    below the budget holds too few, mutants of the fastest members join: a random draw hardly ever meets a tight budget.
+    Where nothing at all is surely below it, the fastest stand in, since the shortlist is timed in any case.
+    """
+    space = problem.space
+    codes = np.concatenate([space.sample(problem.pool_size, rng), space.enumerate_extremes()])
+    fresh, latency, upper = _scored(problem, codes, seen)
+    for _ in range(ROUNDS_OF_MUTATION):
+        if (upper <= problem.budget_ms).sum() >= wanted or not len(fresh):
+            break
+        fastest = fresh[np.argsort(upper, kind="stable")[: max(wanted, 100)]]
+        mutants = [space.mutate(fastest, rng, 1.5 / fastest.shape[1]) for _ in range(20)]
+        fresh, latency, upper = _scored(problem, np.concatenate([fresh, *mutants]), seen)
+    return _in_window(problem, wanted, fresh, latency, upper)
+
+
+def _scored(problem: Problem, codes: Codes, seen: Sequence[Sequence[int]]) -> tuple[Codes, Milliseconds, Milliseconds]:
+    unique = np.unique(codes, axis=0)
+    known = {tuple(code) for code in seen}
+    fresh = unique[np.array([tuple(code) not in known for code in unique.tolist()], dtype=bool)]
+    latency, upper = problem.scorer(fresh) if len(fresh) else (np.empty(0), np.empty(0))
+    return fresh, latency, upper
+
+
+def _in_window(problem: Problem, wanted: int, codes: Codes, latency: Milliseconds, upper: Milliseconds) -> Pool:
+    below = upper <= problem.budget_ms
+    if not below.any():
+        fastest = np.argsort(upper, kind="stable")[:wanted]
+        fastest = fastest[np.isfinite(upper[fastest])]
+        return Pool(codes[fastest], latency[fastest], 0.0)
+    share = problem.window
+    while True:
+        inside = below & (upper >= share * problem.budget_ms)
+        if inside.sum() >= wanted or share == 0.0:
+            return Pool(codes[inside], latency[inside], share)
+        share = max(0.0, round(share - 0.1, 6))

@@ -1,0 +1,71 @@
+"""How long a search has still to go: a forecast from predicted latencies, corrected by what its stages really took."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+
+from devices.workload import Workload
+from nas.schedule import Effort
+from runs.progress import duration_text
+
+BACKWARD = 3.0
+"""A training step costs about three forward passes: one forward, two for the gradients."""
+
+CANDIDATE_OVERHEAD = 1.5
+FINALISTS_SECONDS = 45.0
+EXPORT_SECONDS = 40.0
+"""Seconds beside the optimizer steps: validation and slicing per candidate, processes that time, verification."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Planned seconds by stage, in order; stages share names across budgets."""
+
+    planned: dict[str, float]
+
+    def left(self, done: Mapping[str, float]) -> str:
+        """What remains after the stages in `done` (name → seconds it took), as a sentence's end.
+
+        A machine that was slower or faster than planned so far is taken to stay so, within a factor of four. A stage
+        that took next to nothing was found done, and says nothing about the machine.
+        """
+        worked = [name for name, seconds in done.items() if seconds > 0.1 * self.planned[name] > 0]
+        expected = sum(self.planned[name] for name in worked)
+        pace = min(4.0, max(0.25, sum(done[name] for name in worked) / expected)) if worked else 1.0
+        rest = {name: seconds * pace for name, seconds in self.planned.items() if name not in done}
+        parts = ", ".join(f"{name} {duration_text(seconds)}" for name, seconds in rest.items())
+        return f"about {duration_text(sum(rest.values()))} left ({parts})"
+
+
+def step_seconds(latency_ms: float, workload: Workload, tokens: float, batch_size: int) -> float:
+    """Seconds of one optimizer step, from the ms of one inference of `workload`; `tokens` is the mean text length."""
+    per_token = latency_ms / 1000 / (workload.batch_size * workload.sequence_length)
+    threads = max(1.0, torch.get_num_threads() / workload.threads)
+    return BACKWARD * per_token * tokens * batch_size / threads
+
+
+def forecast(
+    effort: Effort,
+    workload: Workload,
+    budgets_ms: Mapping[str, float],
+    teacher_ms: float,
+    teacher_epochs: float,
+    final_epochs: float,
+    train_size: int,
+    tokens: float,
+    batch_size: int,
+) -> Forecast:
+    """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first."""
+    per_epoch = ceil(train_size / batch_size)
+    planned = {"teacher": teacher_epochs * per_epoch * step_seconds(teacher_ms, workload, tokens, batch_size)}
+    for label, budget_ms in budgets_ms.items():
+        step = step_seconds(min(budget_ms, teacher_ms), workload, tokens, batch_size)
+        mini = effort.mini_steps(train_size, batch_size) * step + CANDIDATE_OVERHEAD
+        full = effort.full_steps(train_size, batch_size, final_epochs) or final_epochs * per_epoch
+        planned[f"{label} search"] = effort.total * mini
+        planned[f"{label} finalists"] = FINALISTS_SECONDS
+        planned[f"{label} distillation"] = effort.distilled * full * step
+        planned[f"{label} export"] = EXPORT_SECONDS
+    return Forecast(planned)

@@ -1,0 +1,122 @@
+"""The shortlist: the best candidates by proxy, timed on the target before they are paid for, and trimmed if too slow.
+
+A latency predictor chosen over thousands of candidates is wrong in their favour; only a measurement keeps a promise.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from devices.measurement import Measurement
+from nas.budget import Budget
+from students.spec import StudentSpec
+
+MARGIN = 0.02
+"""Share of the budget that a finalist must leave free: medians move by 1-2 % from process to process."""
+
+TRIMS = 3
+"""Steps a finalist may be trimmed before it is dropped."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A member of the space with its proxy reward, predicted milliseconds and their interval."""
+
+    codes: tuple[int, ...]
+    spec: StudentSpec
+    reward: float
+    predicted_ms: float
+    interval_ms: tuple[float, float]
+    trimmed: int = 0
+    """How many steps smaller it is than the candidate that earned the reward."""
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A candidate that was measured within the budget."""
+
+    candidate: Candidate
+    measured_ms: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers; `finalist_from_json` is the inverse."""
+        candidate = self.candidate
+        return {
+            "codes": list(candidate.codes),
+            "spec": candidate.spec.to_json(),
+            "reward": candidate.reward,
+            "predicted_ms": candidate.predicted_ms,
+            "interval_ms": list(candidate.interval_ms),
+            "trimmed": candidate.trimmed,
+            "measured_ms": self.measured_ms,
+        }
+
+
+def finalist_from_json(value: dict[str, Any]) -> Finalist:
+    """Read `Finalist.to_json`'s form."""
+    low, high = value["interval_ms"]
+    candidate = Candidate(
+        codes=tuple(value["codes"]),
+        spec=StudentSpec.from_json(value["spec"]),
+        reward=value["reward"],
+        predicted_ms=value["predicted_ms"],
+        interval_ms=(low, high),
+        trimmed=value["trimmed"],
+    )
+    return Finalist(candidate, value["measured_ms"])
+
+
+MeasureSpecs = Callable[[Sequence[StudentSpec]], Sequence[Measurement]]
+"""Specs → one measurement each, all in one batch so that they share the machine's mood."""
+
+Smaller = Callable[[Candidate], Sequence[Candidate]]
+"""A candidate → every neighbour one step smaller, with predictions, whatever their reward."""
+
+
+def choose_finalists(
+    ranked: Sequence[Candidate],
+    wanted: int,
+    budget: Budget,
+    measure: MeasureSpecs,
+    smaller: Smaller,
+    margin: float = MARGIN,
+) -> list[Finalist]:
+    """Time candidates from the best reward downwards, `wanted` at a time, until at least one of a batch fits.
+
+    One over the budget (less the margin) is replaced by its best one-step-smaller neighbour and timed again, at most
+    `TRIMS` times. Returns those that fit in the order of their rewards; an empty list where none of all does.
+    """
+    limit = budget.latency_ms * (1.0 - margin)
+    seen: set[tuple[int, ...]] = set()
+    for start in range(0, len(ranked), wanted):
+        batch = list(ranked[start : start + wanted])
+        fitting: list[Finalist] = []
+        while batch:
+            seen.update(candidate.codes for candidate in batch)
+            timed = zip(batch, measure([candidate.spec for candidate in batch]), strict=True)
+            batch = []
+            for candidate, measurement in timed:
+                if measurement.p50_ms <= limit:
+                    fitting.append(Finalist(candidate, measurement.p50_ms))
+                elif trimmed := _trim(candidate, measurement.p50_ms, limit, smaller, seen):
+                    seen.add(trimmed.codes)
+                    batch.append(trimmed)
+        if fitting:
+            return sorted(fitting, key=lambda finalist: -finalist.candidate.reward)
+    return []
+
+
+def _trim(
+    candidate: Candidate, measured_ms: float, limit_ms: float, smaller: Smaller, seen: set[tuple[int, ...]]
+) -> Candidate | None:
+    """The neighbour closest below the limit, its prediction corrected by what the candidate's own was off by."""
+    neighbours = [other for other in smaller(candidate) if other.codes not in seen]
+    if candidate.trimmed == TRIMS or not neighbours:
+        return None
+    off = measured_ms / candidate.predicted_ms
+    below = [other for other in neighbours if other.predicted_ms * off <= limit_ms]
+    if below:
+        chosen = max(below, key=lambda other: (other.predicted_ms, other.codes))
+    else:
+        chosen = min(neighbours, key=lambda other: (other.predicted_ms, other.codes))
+    return replace(chosen, reward=candidate.reward, trimmed=candidate.trimmed + 1)

@@ -1,0 +1,150 @@
+"""What a search stands on before it begins: data, the teacher's shape, the device profile, a budget that can be met."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+
+from devices.measurement import Measurement
+from devices.store import SampleStore
+from devices.target import open_target
+from devices.workload import Workload
+from distill.batches import encode
+from distill.checkpoints import load_tokenizer
+from distill.tasks import Task, load_task
+from distill.teachers import find_source
+from export.items import Item
+from nas.budget import Budget
+from nas.scoring import Members, Scoring, require_feasible
+from nas.settings import SearchSettings
+from profiler.processes import FINAL_POLICY, measure_items
+from profiler.profile import Profile, check_profile, find_profile, load_profile, profile_device
+from runs.errors import UserError
+from runs.progress import Progress
+from students.bert import load_model
+from students.space import space
+from students.spec import Head, StudentSpec
+
+PREFERRED_TARGET = "onnxruntime"
+"""Profiled first on a machine without any profile: it runs the file that is shipped."""
+
+COVERED_SHARE = 99.0
+"""Percentile of the tokenised training lengths that `auto` makes room for."""
+
+LENGTH_STEP = 16
+PROCESSES = 3
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Everything that several budgets share and that exists before any training."""
+
+    task: Task
+    teacher_spec: StudentSpec
+    teacher_fitted: bool
+    """Whether the teacher classifies the task's labels already, so that it will not be fine-tuned."""
+    mean_tokens: float
+    profile: Profile
+    target: str
+    workload: Workload
+    scoring: Scoring
+    budgets: tuple[Budget, ...]
+    profile_seconds: float
+
+
+def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | None = None) -> Ground:
+    """Load data, teacher's shape and profile (made if there is none), and check that the budgets can be met.
+
+    Trains nothing, and writes nothing but fetched packages and the device profile, which outlive the run. `profile`
+    is the one an earlier start of this run used.
+
+    Raises:
+        UserError: data, teacher or profile cannot be used, or no student is fast or small enough.
+    """
+    task = load_task(settings.data, progress)
+    progress.say(f"data: {task.name} ({task.licence}), {task.source}")
+    folder, name = find_source(settings.teacher, progress)
+    spec = load_model(folder).config.spec_object
+    lengths = encode(load_tokenizer(folder), task.train, spec.maximum_positions).lengths
+    workload = settings.workload
+    if settings.sequence_length_auto:
+        length = automatic_length(lengths, spec.maximum_positions)
+        workload = replace(workload, sequence_length=length)
+        progress.say(f"99 % of the training texts fit into {length} tokens, so that is the sequence length")
+    if workload.sequence_length > spec.maximum_positions:
+        raise UserError(
+            f"--sequence-length is {workload.sequence_length}, and the teacher {name} reads at most "
+            f"{spec.maximum_positions} tokens: give a shorter one."
+        )
+    start = perf_counter()
+    found, target = device_profile(profile or settings.profile, settings.target, workload, progress)
+    seconds = perf_counter() - start
+    head = Head("classification", len(task.label_names))
+    members = Members(space(settings.space), spec.vocabulary_size, spec.maximum_positions, spec.token_types, head)
+    scoring = Scoring(members, found.predictor, workload, settings.max_parameters)
+    budgets = tuple(Budget(workload, float(budget)) for budget in settings.budgets_ms)
+    fastest = scoring.fastest(settings.seed)
+
+    def measure(spec: StudentSpec) -> float:
+        progress.say("timing the fastest possible student, for the prediction says that no student fits")
+        return time_items({"fastest": spec}, target, workload, settings.seed, progress)["fastest"].p50_ms
+
+    require_feasible(budgets, fastest, measure, target, settings.space)
+    tokens = float(lengths.mean())
+    fitted = spec.head == head
+    return Ground(task, replace(spec, head=head), fitted, tokens, found, target, workload, scoring, budgets, seconds)
+
+
+def device_profile(
+    folder: Path | None, target: str | None, workload: Workload, progress: Progress
+) -> tuple[Profile, str]:
+    """The profile to search with, and the target it is of: the one given, else this machine's, else a new one.
+
+    Raises `UserError` for a profile of another target than asked for, or of a device that is not this one.
+    """
+    if folder is None and target is not None and not open_target(target).clocked:
+        # What replays a profile names the folder of that profile.
+        folder = Path(target.partition(":")[2])
+    if folder is None:
+        found = find_profile(target, workload)
+        if found is None:
+            name = target or PREFERRED_TARGET
+            progress.say(f"this machine has no profile of {name} for {workload.key} yet: profiling it first")
+            found = profile_device(name, [workload], progress=progress)
+    else:
+        found = load_profile(Path(folder))
+    used = target or found.target
+    if open_target(used).stands_for != found.target:
+        raise UserError(f"the profile {found.folder} is of {found.target}, not of {used}: name one of the two.")
+    open_target(used).check(workload)
+    check_profile(found, used)
+    progress.say(f"using the profile of {found.target} in {found.folder}")
+    return found, used
+
+
+def automatic_length(lengths: npt.NDArray[np.int64], maximum: int) -> int:
+    """Tokens that 99 % of texts of `lengths` tokens [n] fit into, rounded up to a multiple of 16.
+
+    Never more than `maximum`, the positions the teacher has.
+    """
+    covered = float(np.percentile(lengths, COVERED_SHARE))
+    return min(maximum, LENGTH_STEP * ceil(covered / LENGTH_STEP))
+
+
+def time_items(
+    items: Mapping[str, Item],
+    target: str,
+    workload: Workload,
+    seed: int,
+    progress: Progress,
+    store: SampleStore | None = None,
+) -> dict[str, Measurement]:
+    """Measurements by key over three processes; for a promise, not for a fit. `store` remembers samples."""
+    measured = measure_items(
+        items, target, [workload], FINAL_POLICY, processes=PROCESSES, seed=seed, progress=progress, store=store
+    )
+    return {key: measured[key, workload] for key in items}

@@ -1,0 +1,35 @@
+"""A search method as data: what prepares it, scores a candidate, proposes candidates, and distils the winner."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nas.reward import Reward
+from runs.registry import Registry
+
+
+@dataclass(frozen=True)
+class Method:
+    """One cell of preparation x proxy x controller x recipe, each named in its own registry; any space fits."""
+
+    name: str
+    controller: str
+    proxy: str = "mini-distillation"
+    recipe: str = "default"
+    preparation: Literal["none"] = "none"
+    reward: Reward = field(default_factory=Reward)
+
+
+METHODS: Registry[Method] = Registry("method")
+for _method in (
+    Method("kd-nas", controller="kd-nas"),
+    # As docs/methods.md has it: the recipe, its loss as score, and the reward with its latency.
+    Method(
+        "kd-nas-paper",
+        controller="kd-nas",
+        proxy="mini-distillation-loss",
+        recipe="kd-nas",
+        reward=Reward(alpha=-0.06),
+    ),
+    Method("random", controller="random"),
+):
+    METHODS.register(_method.name)(_method)

@@ -1,0 +1,80 @@
+"""How much work a search does: the efforts by name, as numbers that the verdict repeats."""
+
+from dataclasses import dataclass
+from math import ceil
+
+from runs.registry import Registry
+
+
+@dataclass(frozen=True)
+class Effort:
+    """A search's schedule, counted in episodes, candidates and optimizer steps, never in time."""
+
+    name: str
+    episodes: int
+    candidates: int
+    """Mini-distilled per episode."""
+    subset: float
+    """Share of train that every mini-distillation sees, drawn once."""
+    finalists: int
+    """Candidates timed on the target before anything is distilled in full."""
+    distilled: int
+    """Finalists distilled in full; the best on validation wins."""
+    steps: int | None = None
+    """Optimizer steps of one mini-distillation; None: `epochs` over the subset."""
+    epochs: float = 0.0
+    final_steps: int | None = None
+    """Most optimizer steps of a full distillation; None: as many as the recipe's epochs make."""
+    pool_size: int = 20_000
+    exploration_step: float = 0.05
+
+    def mini_steps(self, train_size: int, batch_size: int) -> int:
+        """Optimizer steps of one mini-distillation on `train_size` examples in batches of `batch_size`."""
+        if self.steps is not None:
+            return self.steps
+        return max(1, round(self.epochs * ceil(self.subset * train_size / batch_size)))
+
+    def full_steps(self, train_size: int, batch_size: int, epochs: float) -> int | None:
+        """Optimizer steps of a full distillation, or None for the recipe's own `epochs`."""
+        if self.final_steps is None:
+            return None
+        return min(self.final_steps, max(1, round(epochs * ceil(train_size / batch_size))))
+
+    @property
+    def total(self) -> int:
+        """Mini-distillations of the whole search."""
+        return self.episodes * self.candidates
+
+
+def shortened(episodes: int) -> float:
+    """The exploration step that falls over `episodes` as far as 0.05 does over the 15 of docs/methods.md."""
+    return 0.05 * 14 / max(1, episodes - 1)
+
+
+EFFORTS: Registry[Effort] = Registry("effort")
+for _effort in (
+    Effort(
+        "quick",
+        episodes=4,
+        candidates=6,
+        steps=30,
+        subset=0.3,
+        finalists=5,
+        distilled=1,
+        final_steps=700,
+        exploration_step=shortened(4),
+    ),
+    Effort(
+        "standard",
+        episodes=8,
+        candidates=10,
+        steps=120,
+        subset=0.3,
+        finalists=6,
+        distilled=2,
+        exploration_step=shortened(8),
+    ),
+    # docs/methods.md, second-hand there: 15 x 20 candidates, a 30 % subset, 4-5 epochs, the top 3 distilled.
+    Effort("paper", episodes=15, candidates=20, epochs=4.0, subset=0.3, finalists=10, distilled=3),
+):
+    EFFORTS.register(_effort.name)(_effort)

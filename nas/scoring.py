@@ -1,0 +1,152 @@
+"""Predicted milliseconds of a space's members in bulk, those with too many weights barred, and the fastest of all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from devices.workload import Workload
+from nas.budget import Budget
+from nas.controllers.pool import Codes, Milliseconds
+from nas.finalists import Candidate
+from predictor.latency import LatencyPredictor
+from runs.errors import UserError
+from students import counts
+from students.space import SearchSpace
+from students.spec import Head, StudentSpec
+from students.table import SpecTable
+
+SEARCHED_FOR_FASTEST = 20_000
+
+
+@dataclass(frozen=True)
+class Members:
+    """A space's members as students of one teacher: its vocabulary, positions and labels."""
+
+    space: SearchSpace
+    vocabulary_size: int
+    maximum_positions: int
+    token_types: int
+    head: Head
+
+    def table(self, codes: Codes) -> SpecTable:
+        """Codes [n, genes] → n students by column."""
+        return self.space.table(
+            codes,
+            vocabulary_size=self.vocabulary_size,
+            maximum_positions=self.maximum_positions,
+            token_types=self.token_types,
+            head=self.head,
+        )
+
+    def specs(self, codes: Codes) -> list[StudentSpec]:
+        """Codes [n, genes] → n specs."""
+        return self.space.decode(
+            codes,
+            vocabulary_size=self.vocabulary_size,
+            maximum_positions=self.maximum_positions,
+            token_types=self.token_types,
+            head=self.head,
+        )
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The latency predictor seen through a space: what controllers and finalists ask."""
+
+    members: Members
+    predictor: LatencyPredictor
+    workload: Workload
+    max_parameters: int | None = None
+
+    def __call__(self, codes: Codes) -> tuple[Milliseconds, Milliseconds]:
+        """Codes [n, genes] → predicted ms [n] and upper end [n], infinite where there are too many weights."""
+        table = self.members.table(codes)
+        upper = self.predictor.predict_interval(table, self.workload)[1]
+        return self.predictor.predict(table, self.workload), np.where(self._allowed(table), upper, np.inf)
+
+    def candidates(self, codes: Codes, rewards: Sequence[float]) -> list[Candidate]:
+        """Codes [n, genes] and rewards [n] → candidates with specs and predictions; barred ones are left out."""
+        table = self.members.table(codes)
+        latency = self.predictor.predict(table, self.workload)
+        low, high = self.predictor.predict_interval(table, self.workload)
+        allowed = self._allowed(table)
+        return [
+            Candidate(tuple(code), spec, float(reward), float(latency[n]), (float(low[n]), float(high[n])))
+            for n, (code, spec, reward) in enumerate(
+                zip(codes.tolist(), self.members.specs(codes), rewards, strict=True)
+            )
+            if allowed[n]
+        ]
+
+    def smaller(self, candidate: Candidate) -> list[Candidate]:
+        """Every neighbour one step smaller, with the candidate's reward."""
+        codes = self.members.space.trim(np.array(candidate.codes, dtype=np.int64))
+        return self.candidates(codes, [candidate.reward] * len(codes)) if len(codes) else []
+
+    def fastest(self, seed: int) -> Candidate:
+        """The member with the lowest predicted latency among the smallest ones and a large random draw.
+
+        Raises:
+            UserError: no member has as few weights as are allowed.
+        """
+        drawn = self.members.space.sample(SEARCHED_FOR_FASTEST, np.random.default_rng(seed))
+        codes = np.concatenate([self.members.space.enumerate_extremes(), drawn])
+        table = self.members.table(codes)
+        latency = np.where(self._allowed(table), self.predictor.predict(table, self.workload), np.inf)
+        if not np.isfinite(latency).any():
+            least = int(parameters(table).min())
+            raise UserError(
+                f"--max-parameters is {self.max_parameters:,}, and the smallest student of the space "
+                f"{self.members.space.name} has {least:,}: allow more, or choose another --space."
+            )
+        return self.candidates(codes[[int(np.argmin(latency))]], [0.0])[0]
+
+    def _allowed(self, table: SpecTable) -> npt.NDArray[np.bool_]:
+        if self.max_parameters is None:
+            return np.ones(len(table), dtype=np.bool_)
+        return np.asarray(parameters(table) <= self.max_parameters)
+
+
+def parameters(table: SpecTable) -> npt.NDArray[np.float64]:
+    """Number of weights of each student, [n]; equal to `StudentSpec.parameters`."""
+    hidden = table.hidden_width
+    layers = counts.layer_parameters(hidden[:, None], table.qkv_width, table.ffn_width) * table.present
+    factorised = (table.embedding_width != hidden).astype(np.float64)
+    embedding = counts.embedding_parameters(table.embedding_width, hidden, table.embedding_rows, factorised)
+    head = counts.head_parameters(hidden, table.labels) * (table.labels > 0)
+    total: npt.NDArray[np.float64] = layers.sum(axis=1) + embedding + head
+    return total
+
+
+def require_feasible(
+    budgets: Sequence[Budget], fastest: Candidate, measure: Callable[[StudentSpec], float], target: str, space_name: str
+) -> None:
+    """Raise `UserError` for a budget that even the fastest member misses, with its milliseconds.
+
+    Where the prediction alone would say so, the student is timed by `measure` first, for predictions err.
+    """
+    hopeless = [budget for budget in budgets if fastest.interval_ms[1] > budget.latency_ms]
+    if not hopeless:
+        return
+    measured = measure(fastest.spec)
+    for budget in hopeless:
+        if measured > budget.latency_ms:
+            spec = fastest.spec
+            raise UserError(
+                f"no student of the space {space_name} can meet --budget-ms {budget.latency_ms:g}: the fastest "
+                f"possible ({shape_text(spec)}) takes {measured:.2f} ms on {target}; give a larger budget or another "
+                "--space."
+            )
+
+
+def shape_text(spec: StudentSpec) -> str:
+    """A spec in a few words: `4 layers x 312, 12 heads, FFN 1200`; ranges where layers differ."""
+
+    def span(values: list[int]) -> str:
+        return str(values[0]) if min(values) == max(values) else f"{min(values)}-{max(values)}"
+
+    heads, ffn = span([layer.heads for layer in spec.layers]), span([layer.ffn_width for layer in spec.layers])
+    plural = "" if len(spec.layers) == 1 else "s"
+    return f"{len(spec.layers)} layer{plural} x {spec.hidden_width}, {heads} heads, FFN {ffn}"

@@ -1,0 +1,163 @@
+"""The whole chain: from a budget in milliseconds to verified students, resumable at any moment."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from distill.recipe import RECIPES
+from distill.teachers import FINE_TUNING, prepare_teacher
+from export.items import Checkpoint
+from nas.budget import Budget
+from nas.candidates import finalists_of, time_finalists, try_candidates
+from nas.conclusion import baselines_on_test, conclude
+from nas.context import RESULTS, WORK, Context
+from nas.delivery import Delivered, deliver, distil_finalists, distillation_stage, export_stage
+from nas.estimate import Forecast, forecast
+from nas.groundwork import Ground, lay_ground, time_items
+from nas.methods import METHODS
+from nas.report import REPORT_FILE, write_report
+from nas.schedule import EFFORTS
+from nas.settings import SearchSettings as SearchSettings
+from runs.errors import UserError
+from runs.folder import RunFolder, open_run
+from runs.progress import Progress
+
+Verdict = dict[str, Any]
+
+
+def search(settings: SearchSettings, progress: Progress | None = None) -> list[Verdict]:
+    """Search, distil, export and verify one student a budget; the verdicts in the order of the budgets.
+
+    Begins, continues or, where it is finished, only reads the run in `settings.folder()`. Each verdict also names its
+    `folder`.
+
+    Raises:
+        UserError: for settings, data, a teacher, a profile or a folder that cannot be used, and a budget that no
+            student meets; before any training, and before the run's folder is made.
+    """
+    progress = progress or Progress(quiet=True)
+    settings.check()
+    folder = settings.folder()
+    begun = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    ground = None if begun else lay_ground(settings, progress)
+    with open_run(folder, "search", settings.to_json()) as run:
+        finished = run.result("verdicts")
+        if finished is None:
+            ground = ground or lay_ground(settings, progress, _earlier_profile(run))
+            finished = run.stage("verdicts", partial(_search, settings, ground, run, progress))
+        else:
+            progress.say(f"this search is finished; its results are in {folder}")
+        labels = [Budget(settings.workload, budget).label for budget in settings.budgets_ms]
+        return [
+            {**verdict, "folder": str(folder / RESULTS / label)}
+            for label, verdict in zip(labels, finished["verdicts"], strict=True)
+        ]
+
+
+def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: Progress) -> dict[str, Any]:
+    profile = run.stage("profile", lambda: {"folder": str(ground.profile.folder), "seconds": ground.profile_seconds})
+    _require_same_data(run, ground)
+    plan = _forecast(settings, ground)
+    names = " and ".join(budget.label for budget in ground.budgets)
+    progress.say(f"searching the space {settings.space} for {names} on {ground.target}: {plan.left({})}")
+    context = _with_teacher(settings, ground, run, progress)
+    progress.say(plan.left(_done(run, ground.budgets)))
+    delivered = [(budget, _student(context, budget, plan)) for budget in ground.budgets]
+    # Nothing is chosen after this line: the test split is read here for the first time.
+    baselines = run.stage("test baselines", partial(baselines_on_test, context))
+    verdicts = []
+    for budget, student in delivered:
+        took = _done(run, ground.budgets)
+        seconds = {
+            "profile": profile["seconds"],
+            "teacher": took["teacher"],
+            "search": took[f"{budget.label} search"] + took[f"{budget.label} finalists"],
+            "distill": took[f"{budget.label} distillation"],
+            "export": took[f"{budget.label} export"],
+        }
+        conclusion = partial(conclude, context, budget, student, baselines, seconds)
+        verdicts.append(run.stage(f"{budget.label} verdict", conclusion))
+    write_report(run.path / REPORT_FILE, run, ground.budgets, verdicts)
+    shutil.rmtree(run.path / WORK, ignore_errors=True)
+    return {"verdicts": verdicts}
+
+
+def _require_same_data(run: RunFolder, ground: Ground) -> None:
+    data = run.stage("data", lambda: {"content_hash": ground.task.content_hash})
+    if data["content_hash"] != ground.task.content_hash:
+        raise UserError(f"the data {ground.task.source} has changed since this search began: give another --output.")
+
+
+def _with_teacher(settings: SearchSettings, ground: Ground, run: RunFolder, progress: Progress) -> Context:
+    """The context of all further stages: the teacher fitted to the data (by content, whatever the seed) and timed."""
+
+    def prepare() -> dict[str, Any]:
+        return {"content_hash": prepare_teacher(settings.teacher, ground.task, progress).content_hash}
+
+    def time() -> dict[str, Any]:
+        progress.say(f"timing the teacher on {ground.target}")
+        item = {"teacher": Checkpoint(teacher.folder)}
+        timed = time_items(item, ground.target, ground.workload, settings.seed, progress)
+        return {"p50_ms": timed["teacher"].p50_ms}
+
+    stored = run.stage("teacher", prepare)
+    teacher = prepare_teacher(settings.teacher, ground.task, Progress(quiet=True))
+    if teacher.content_hash != stored["content_hash"]:
+        raise UserError(f"the teacher {teacher.name} has changed since this search began: give another --output.")
+    teacher_ms = run.stage("teacher latency", time)["p50_ms"]
+    for budget in ground.budgets:
+        if teacher_ms <= budget.latency_ms:
+            progress.say(
+                f"the teacher itself takes {teacher_ms:.2f} ms and fits {budget.label} already; a student can only be "
+                "smaller and faster"
+            )
+    return Context(settings, ground, teacher, teacher_ms, run, progress)
+
+
+def _student(context: Context, budget: Budget, plan: Forecast) -> Delivered:
+    """Candidates, finalists, distillation and export of one budget, each a stage that is not done twice."""
+    run, say = context.run, context.progress.say
+    searched = run.stage(f"{budget.label} search", partial(try_candidates, context, budget))
+    say(plan.left(_done(run, context.ground.budgets)))
+    timed = run.stage(f"{budget.label} finalists", partial(time_finalists, context, budget, searched))
+    finalists = distil_finalists(context, budget, timed)
+    say(plan.left(_done(run, context.ground.budgets)))
+    return deliver(context, budget, finalists)
+
+
+def _done(run: RunFolder, budgets: tuple[Budget, ...]) -> dict[str, float]:
+    """Seconds of the finished stages, by the forecast's names; what was done for several finalists is added up."""
+    done = {name: run.seconds(name) for name in ["teacher"] if run.result(name)}
+    for budget in budgets:
+        for name in (f"{budget.label} search", f"{budget.label} finalists"):
+            if run.result(name):
+                done[name] = run.seconds(name)
+        stages = (f"{budget.label} finalists", f"{budget.label} further finalists")
+        finalists = [one for stage in stages for one in finalists_of(run.result(stage) or {"finalists": []})]
+        for part, stage_of in (("distillation", distillation_stage), ("export", export_stage)):
+            ended = [stage for stage in (stage_of(budget, one) for one in finalists) if run.result(stage)]
+            if ended:
+                done[f"{budget.label} {part}"] = sum(run.seconds(stage) for stage in dict.fromkeys(ended))
+    return done
+
+
+def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
+    optimization = RECIPES[METHODS[settings.method].recipe].optimization
+    return forecast(
+        EFFORTS[settings.effort],
+        ground.workload,
+        {budget.label: budget.latency_ms for budget in ground.budgets},
+        teacher_ms=float(ground.profile.predictor.predict([ground.teacher_spec], ground.workload)[0]),
+        teacher_epochs=0.0 if ground.teacher_fitted else FINE_TUNING.epochs,
+        final_epochs=optimization.epochs,
+        train_size=len(ground.task.train),
+        tokens=ground.mean_tokens,
+        batch_size=optimization.batch_size,
+    )
+
+
+def _earlier_profile(run: RunFolder) -> Path | None:
+    """The profile that an earlier start of this run chose."""
+    stored = run.result("profile")
+    return Path(stored["folder"]) if stored else None

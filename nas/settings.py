@@ -1,0 +1,74 @@
+"""What a search is asked to do, checked before anything is done."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import devices.targets  # noqa: F401  (fills the registry)
+import profiler.replay  # noqa: F401  (files the target that needs a profile)
+from devices.target import open_target
+from devices.workload import Workload
+from nas.budget import Budget
+from nas.methods import METHODS
+from nas.schedule import EFFORTS
+from runs.errors import UserError
+from runs.files import content_hash
+from students.space import space
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """One search: several budgets share profile, teacher and data.
+
+    `target` None: the profile's; `profile` None: this machine's by rule; `teacher`, `data` None: the embedded default;
+    `output` None: `tailorbird-<hash of the settings>` in the current folder. With `sequence_length_auto` the
+    workload's length is replaced by what 99 % of the training texts fit into.
+    """
+
+    budgets_ms: tuple[float, ...]
+    workload: Workload = Workload()
+    target: str | None = None
+    profile: Path | None = None
+    teacher: str | None = None
+    data: str | None = None
+    method: str = "kd-nas"
+    space: str = "hybrid"
+    effort: str = "quick"
+    max_parameters: int | None = None
+    seed: int = 0
+    output: Path | None = None
+    sequence_length_auto: bool = False
+
+    def check(self) -> None:
+        """Raise `UserError` for whatever can be seen to be wrong without loading a model or data."""
+        if not self.budgets_ms:
+            raise UserError("a search needs at least one --budget-ms.")
+        labels = [Budget(self.workload, budget).label for budget in self.budgets_ms]
+        if len(set(labels)) < len(labels):
+            raise UserError(f"--budget-ms is given twice with the same value ({', '.join(labels)}).")
+        METHODS[self.method], EFFORTS[self.effort], space(self.space)
+        if self.max_parameters is not None and self.max_parameters < 1:
+            raise UserError(f"--max-parameters is {self.max_parameters}: it must be a whole number of at least 1.")
+        if self.target is not None:
+            open_target(self.target).check(self.workload)
+
+    def to_json(self) -> dict[str, Any]:
+        """All that decides the result, which is everything but where it is written to."""
+        return {
+            "budgets_ms": [float(budget) for budget in self.budgets_ms],
+            "workload": self.workload.to_json(),
+            "sequence_length_auto": self.sequence_length_auto,
+            "target": self.target,
+            "profile": None if self.profile is None else str(Path(self.profile).absolute()),
+            "teacher": self.teacher,
+            "data": self.data,
+            "method": self.method,
+            "space": self.space,
+            "effort": self.effort,
+            "max_parameters": self.max_parameters,
+            "seed": self.seed,
+        }
+
+    def folder(self) -> Path:
+        """Where the run lies, absolute."""
+        return (self.output or Path(f"tailorbird-{content_hash(self.to_json())}")).absolute()

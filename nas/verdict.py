@@ -1,0 +1,124 @@
+"""The verdict: what was promised and what was measured, in one file beside the student."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from devices.fingerprint import Fingerprint
+from devices.measurement import Measurement
+from distill.examples import Task
+from export.verify import Parity
+from nas.budget import Budget
+from nas.finalists import Candidate
+from runs.files import write_json_atomic
+
+VERDICT_FILE = "verdict.json"
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """An exported file: its name, size, precision, ms on ONNX Runtime, and label agreement with the checkpoint."""
+
+    file: str
+    bytes: int
+    precision: str
+    latency_ms: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class TeacherFacts:
+    """The teacher as it stands beside the student."""
+
+    name: str
+    licence: str
+    parameters: int
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Test scores in 0 to 1 by `metric`."""
+
+    metric: str
+    teacher: float
+    student: float
+    bag_of_words: float
+
+    def to_json(self) -> dict[str, Any]:
+        """`retained` is the student's share of the teacher's score; `gap_kept` its share of the way from bag-of-words
+        to the teacher, None where the teacher is not above bag-of-words and the task decides nothing."""
+        gap = self.teacher - self.bag_of_words
+        return {
+            "metric": self.metric,
+            "split": "test",
+            "teacher": self.teacher,
+            "student": self.student,
+            "retained": self.student / self.teacher if self.teacher else None,
+            "bag_of_words": self.bag_of_words,
+            "gap_kept": (self.student - self.bag_of_words) / gap if gap > 0 else None,
+        }
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """How the search was made: names and numbers that the verdict repeats."""
+
+    target: str
+    device: Fingerprint
+    method: str
+    effort: str
+    seed: int
+    schedule: dict[str, float]
+    task: Task
+
+
+def build_verdict(
+    budget: Budget,
+    how: Circumstances,
+    student: Candidate,
+    measured: Measurement,
+    teacher: TeacherFacts,
+    scores: Scores,
+    files: Sequence[FileFacts],
+    parity: Parity,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """The whole of verdict.json. `measured` is of the target's own artifact of the distilled student."""
+    task = how.task
+    return {
+        "budget_ms": float(budget.latency_ms),
+        "target": how.target,
+        "within_budget": budget.holds(measured),
+        "workload": budget.workload.to_json(),
+        "device": how.device.to_json(),
+        "method": how.method,
+        "effort": how.effort,
+        "seed": how.seed,
+        "schedule": dict(how.schedule),
+        "data": {"name": task.name, "source": task.source, "licence": task.licence},
+        "student": {
+            "spec": student.spec.to_json(),
+            "parameters": student.spec.parameters(),
+            "trimmed": student.trimmed,
+            "files": [asdict(facts) for facts in files],
+        },
+        "teacher": {**asdict(teacher), "fits_budget": teacher.latency_ms <= budget.latency_ms},
+        "latency_ms": {
+            "predicted": student.predicted_ms,
+            "interval": list(student.interval_ms),
+            "measured_p50": measured.p50_ms,
+            "measured_p90": measured.p90_ms,
+            "noise_floor_percent": measured.noise_floor_percent,
+        },
+        "score": scores.to_json(),
+        "speedup": teacher.latency_ms / measured.p50_ms,
+        "parity": {"max_abs_error": parity.max_abs_error, "agreement": parity.agreement},
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+    }
+
+
+def write_verdict(folder: Path, verdict: dict[str, Any]) -> None:
+    """Write verdict.json into a result folder."""
+    write_json_atomic(folder / VERDICT_FILE, verdict)

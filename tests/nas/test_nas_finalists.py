@@ -1,0 +1,120 @@
+"""The shortlist against a measuring function that disagrees with the predictions in known ways."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nas_synthetic import MEMBERS, problem
+
+from devices.measurement import Measurement
+from devices.workload import Workload
+from nas.budget import Budget
+from nas.finalists import TRIMS, Candidate, Finalist, choose_finalists, finalist_from_json
+from runs.errors import UserError
+from students.spec import StudentSpec
+
+CASE = problem()
+BUDGET = Budget(Workload(), 6.0)
+
+
+def candidates(count: int, seed: int = 0) -> list[Candidate]:
+    """Members predicted inside the window, best reward first."""
+    codes = CASE.space.sample(4000, np.random.default_rng(seed))
+    upper = CASE.scorer(codes)[1]
+    codes = codes[(upper > 5.4) & (upper <= 6.0)][:count]
+    return [describe(code, reward) for code, reward in zip(codes, np.linspace(0.9, 0.5, count), strict=True)]
+
+
+def describe(code: np.ndarray, reward: float = 0.0) -> Candidate:
+    latency, upper = (float(values[0]) for values in CASE.scorer(code[None]))
+    spec = CASE.space.decode(code[None], **MEMBERS)[0]  # type: ignore[arg-type]
+    return Candidate(tuple(code.tolist()), spec, float(reward), latency, (2 * latency - upper, upper))
+
+
+def smaller(candidate: Candidate) -> list[Candidate]:
+    return [describe(code) for code in CASE.space.trim(np.array(candidate.codes))]
+
+
+class Device:
+    """Takes `factor` times what was predicted; remembers every batch it timed."""
+
+    def __init__(self, factor: float, slow: Sequence[StudentSpec] = ()) -> None:
+        self.factor, self.slow = factor, set(slow)
+        self.batches: list[list[StudentSpec]] = []
+
+    def __call__(self, specs: Sequence[StudentSpec]) -> list[Measurement]:
+        self.batches.append(list(specs))
+        predicted = CASE.scorer(CASE.space.encode(specs))[0] * self.factor
+        factors = [100.0 if spec in self.slow else 1.0 for spec in specs]
+        times = [float(ms * factor) for ms, factor in zip(predicted, factors, strict=True)]
+        return [Measurement("key", Workload(), ms, ms, (ms, ms, ms), 1.0, 30) for ms in times]
+
+
+def test_all_that_fit_stay_in_the_order_of_reward_and_are_timed_in_one_batch() -> None:
+    ranked, device = candidates(5), Device(1.0)
+    found = choose_finalists(ranked, 5, BUDGET, device, smaller)
+    assert [finalist.candidate for finalist in found] == ranked
+    assert len(device.batches) == 1
+
+
+def test_those_over_budget_are_trimmed_and_keep_their_place() -> None:
+    ranked, device = candidates(4), Device(1.2)
+    found = choose_finalists(ranked, 4, BUDGET, device, smaller)
+    assert [finalist.candidate.reward for finalist in found] == [candidate.reward for candidate in ranked]
+    assert all(0 < finalist.candidate.trimmed <= TRIMS for finalist in found)
+    assert all(finalist.measured_ms <= BUDGET.latency_ms * 0.98 for finalist in found)
+
+
+def test_a_trimmed_one_is_the_largest_neighbour_that_should_fit() -> None:
+    (candidate,), device = candidates(1), Device(1.2)
+    (found,) = choose_finalists([candidate], 1, BUDGET, device, smaller)
+    fitting = [other.predicted_ms for other in smaller(candidate) if other.predicted_ms * 1.2 <= 6.0 * 0.98]
+    assert found.candidate.trimmed == 1 and found.candidate.predicted_ms == max(fitting)
+
+
+def test_one_that_stays_slow_is_dropped_and_the_next_take_over() -> None:
+    ranked = candidates(6)
+    family = [ranked[0].spec]
+    fringe = [ranked[0]]
+    for _ in range(TRIMS):
+        fringe = [other for candidate in fringe for other in smaller(candidate)][:400]
+        family += [other.spec for other in fringe]
+    found = choose_finalists(ranked, 2, BUDGET, Device(1.0, family), smaller)
+    assert ranked[1] in [finalist.candidate for finalist in found]
+    assert ranked[0].reward not in [finalist.candidate.reward for finalist in found]
+
+
+def test_nothing_fits_at_all() -> None:
+    device = Device(100.0)
+    assert choose_finalists(candidates(3), 2, BUDGET, device, smaller) == []
+    assert len(device.batches) == 2 * (1 + TRIMS)
+
+
+@settings(max_examples=25, deadline=None)
+@given(factor=st.floats(0.8, 1.3), seed=st.integers(0, 50), wanted=st.integers(1, 4))
+def test_whatever_is_returned_was_measured_within_the_budget_and_once(factor: float, seed: int, wanted: int) -> None:
+    device = Device(factor)
+    found = choose_finalists(candidates(4, seed), wanted, BUDGET, device, smaller)
+    measured = [spec for batch in device.batches for spec in batch]
+    assert len(measured) == len(set(measured))
+    assert {finalist.candidate.spec for finalist in found} <= set(measured)
+    assert all(finalist.measured_ms <= BUDGET.latency_ms for finalist in found)
+    rewards = [finalist.candidate.reward for finalist in found]
+    assert rewards == sorted(rewards, reverse=True)
+
+
+def test_json_round_trip() -> None:
+    finalist = Finalist(candidates(1)[0], 5.25)
+    assert finalist_from_json(finalist.to_json()) == finalist
+
+
+@pytest.mark.parametrize("wrong", [0, -1.0, float("nan"), float("inf"), "15", True, None])
+def test_budgets_that_are_none(wrong: object) -> None:
+    with pytest.raises(UserError, match="--budget-ms"):
+        Budget(Workload(), wrong)  # type: ignore[arg-type]
+
+
+def test_budget_labels() -> None:
+    assert [Budget(Workload(), ms).label for ms in (15.0, 7.5, 8)] == ["15ms", "7.5ms", "8ms"]

@@ -1,0 +1,73 @@
+"""Schedules, methods and rewards: data that a verdict names must be true and resolvable."""
+
+import math
+
+import numpy as np
+import pytest
+
+from nas.methods import METHODS
+from nas.reward import Reward, normalise, rank_correlation
+from nas.schedule import EFFORTS, shortened
+
+
+@pytest.mark.parametrize("name", EFFORTS.names())
+class TestEffortContract:
+    def test_numbers_make_sense(self, name: str) -> None:
+        effort = EFFORTS[name]
+        assert effort.name == name
+        assert effort.total >= 24
+        assert 0 < effort.subset <= 1
+        assert 1 <= effort.distilled <= effort.finalists <= effort.total
+        assert effort.mini_steps(7000, 32) >= 1
+
+    def test_exploration_falls_as_far_as_the_published_one(self, name: str) -> None:
+        effort = EFFORTS[name]
+        assert 1 - effort.exploration_step * (effort.episodes - 1) == pytest.approx(0.3)
+
+
+def test_paper_is_the_schedule_of_methods() -> None:
+    paper = EFFORTS["paper"]
+    assert (paper.episodes, paper.candidates, paper.subset, paper.distilled) == (15, 20, 0.3, 3)
+    assert paper.mini_steps(10_000, 32) == 4 * math.ceil(3000 / 32)
+    assert paper.exploration_step == shortened(15) == pytest.approx(0.05)
+
+
+def test_final_steps_are_a_cap_on_the_recipe() -> None:
+    quick = EFFORTS["quick"]
+    assert quick.full_steps(7000, 32, 5) == 700
+    assert quick.full_steps(320, 32, 5) == 50
+    assert EFFORTS["paper"].full_steps(7000, 32, 5) is None
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+class TestMethodContract:
+    def test_every_part_is_registered(self, name: str) -> None:
+        from distill.recipe import RECIPES
+        from nas.controllers import CONTROLLERS
+        from nas.proxies import PROXIES
+
+        method = METHODS[name]
+        assert method.name == name
+        assert method.controller in CONTROLLERS and method.proxy in PROXIES and method.recipe in RECIPES
+
+
+def test_reward_ignores_latency_unless_asked() -> None:
+    assert Reward()(0.25, 5.0, 30.0) == Reward()(0.25, 15.0, 30.0) == 0.75
+    paper = Reward(alpha=-0.06)
+    assert paper(0.25, 18.0, 30.0) == pytest.approx(0.75)
+    assert paper(0.25, 9.0, 30.0) == pytest.approx(0.75 * 0.5**-0.06)
+    assert paper(float("nan"), 9.0, 30.0) == 0.0
+
+
+def test_normalised_losses_keep_their_order_in_the_unit_interval() -> None:
+    losses = [0.0, 1e-3, 0.3, 2.0, 30.0]
+    normal = [normalise(loss) for loss in losses]
+    assert normal == sorted(normal) and normal[0] == 0.0 and normal[-1] <= 1.0
+    assert normalise(float("inf")) == normalise(float("nan")) == 1.0
+
+
+def test_rank_correlation() -> None:
+    observed = np.array([1.0, 2.0, 3.0])
+    assert rank_correlation(observed**3, observed) == pytest.approx(1.0)
+    assert rank_correlation(-observed, observed) == pytest.approx(-1.0)
+    assert rank_correlation(np.ones(3), observed) is None
