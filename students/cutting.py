@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 from students.importance import Point
 
-RIDGE = 1e-2
-"""Share of the mean variance added before solving, so that few batches do not fit noise."""
+RIDGE = 0.1
+"""Share of the mean variance added before solving, so that few batches do not fit noise, and errors of earlier layers
+are not amplified. Of 0.001 … 0.3 on all-MiniLM-L6-v2, 0.1 kept the hidden states of unseen texts best over narrower
+hidden states, fewer heads and narrower feed-forwards together."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def cut_linear(
     `scale` multiplies the outputs.
     """
     where = torch.arange(len(rows)) if places is None else places
-    weight, bias = source.weight.double()[rows], source.bias.double()[rows]
+    weight, bias = source.weight.double().cpu()[rows], source.bias.double().cpu()[rows]
     target.weight[where[:, None], incoming.places] = (scale * (weight @ incoming.matrix)).to(target.weight.dtype)
     target.bias[where] = (scale * (bias + weight @ incoming.offset)).to(target.bias.dtype)
 
@@ -80,9 +82,9 @@ def cut_norm(target: nn.LayerNorm, source: nn.LayerNorm, before: Point, index: T
 
     full = spread(all_channels, width)
     drift = (mean[index].sum() / seen - mean.sum() / width) / full
-    gain = source.weight.double()[index]
+    gain = source.weight.double().cpu()[index]
     target.weight[: len(index)] = (gain * (spread(index, seen) / full)).to(target.weight.dtype)
-    target.bias[: len(index)] = (source.bias.double()[index] + gain * drift).to(target.bias.dtype)
+    target.bias[: len(index)] = (source.bias.double().cpu()[index] + gain * drift).to(target.bias.dtype)
 
 
 def cut_table(target: nn.Embedding, source: nn.Embedding, columns: Tensor) -> None:

@@ -25,7 +25,7 @@ def slice_student(
     What a dropped channel, head or neuron would have told the next projection is told by the kept ones, by least
     squares over the batches of `importance`; layer norms are corrected for the spread of the channels they still see.
     Where the student is wider than the teacher the rest is small and random; a classifier for other labels is random.
-    With nothing to drop the result is the teacher, bit by bit. Deterministic.
+    With nothing to drop the result is the teacher, bit by bit, but for its dropout: a student has none. Deterministic.
 
     Raises `UserError` for a `layer_map` of the wrong length or range, another vocabulary, more positions or token types
     than the teacher's, or a plain embedding from a factorised one.
@@ -33,7 +33,7 @@ def slice_student(
     _check(teacher_model.config.spec_object, spec, layer_map)
     same_labels = spec.head == teacher_model.config.spec_object.head
     names = tuple((teacher_model.config.id2label or {}).values()) if same_labels and spec.head.kind != "none" else None
-    student = build_student(spec, label_names=names, dropout=teacher_model.config.dropout)
+    student = build_student(spec, label_names=names)
     target, source = encoder_of(student), encoder_of(teacher_model)
     with torch.no_grad():
         hidden = top(_hidden_scores(importance, layer_map), spec.hidden_width)

@@ -10,7 +10,7 @@ import onnxruntime
 import optuna
 import pytest
 import torch
-from nas_tiny import WORKLOAD, make_data, make_profile, make_space, make_teacher
+from tiny_world import WORKLOAD, make_data, make_profile, make_space, make_teacher
 
 from nas.groundwork import automatic_length
 from nas.schedule import EFFORTS, Effort

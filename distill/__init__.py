@@ -1,0 +1,1 @@
+"""How a teacher teaches: tasks, teachers and their features, objectives, matching, initialization, recipes, trainer."""

@@ -1,0 +1,35 @@
+"""Short training without checkpoints: what a mini-distillation of some dozens of steps needs, and nothing more."""
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from distill.batches import PlannedBatches
+from distill.lesson import Lesson
+from distill.numerics import training_device
+from distill.optimization import make_optimizer, make_schedule
+from distill.recipe import Optimization
+
+LAST_SHARE = 0.2
+"""The loss of a short run is the mean over this share at its end."""
+
+
+def train_briefly(lesson: Lesson, batches: PlannedBatches, settings: Optimization) -> float:
+    """Train `lesson` in place over all batches; the mean loss over the last fifth of the steps."""
+    device = training_device()
+    lesson.to_device(device)
+    lesson.train()
+    optimizer = make_optimizer(lesson, settings)
+    schedule = make_schedule(optimizer, settings, len(batches))
+    losses = []
+    for step in range(len(batches)):
+        batch = {name: tensor.to(device) for name, tensor in batches[step].items()}
+        loss = lesson(**batch)["loss"]
+        loss.backward()
+        clip_grad_norm_(lesson.parameters(), settings.clip)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.detach())
+    lesson.eval()
+    last = max(1, round(len(losses) * LAST_SHARE))
+    return float(torch.stack(losses[-last:]).mean())

@@ -1,0 +1,31 @@
+"""Checkpoint folders: their tokenizer, and the hash of what decides a model's answers."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from runs.errors import UserError
+from runs.files import content_hash, file_sha256
+
+DECIDING = (".safetensors", ".bin", ".json", ".txt", ".model")
+"""Endings of weights, config and tokenizer files."""
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer.model")
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a checkpoint folder; `UserError` where there is none."""
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        # Without one of these the library makes up a tokenizer that knows no words.
+        raise UserError(f"{folder} has no tokenizer ({' or '.join(TOKENIZER_FILES)}): save it beside the model.")
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as problem:
+        reason = str(problem).splitlines()[0].rstrip(".")
+        raise UserError(f"{folder} has no tokenizer that can be read ({reason}): save one beside the model.") from None
+
+
+def weights_hash(folder: Path) -> str:
+    """Hash of everything in a checkpoint folder that decides what the model answers."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in DECIDING)
+    return content_hash({path.name: file_sha256(path) for path in files}, 16)

@@ -1,0 +1,101 @@
+"""What a teacher shows and a student imitates, taken out of a model while it runs."""
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distill.batches import Batch
+from runs.registry import Registry
+from students.model import StudentConfig, encoder_of
+
+Layered = tuple[Tensor, ...]
+
+PROJECTIONS = ("queries", "keys", "values")
+
+
+@dataclass(frozen=True)
+class Features:
+    """One batch seen from inside. Layered features have one tensor a layer; those not asked for are empty.
+
+    logits [B, labels]; hidden_states: embedding output and each layer's, [B, S, h]; attention_scores: before the
+    softmax and without mask, [B, heads, S, S]; queries, keys, values: [B, S, q]; heads: of each layer; mask [B, S],
+    True for a token and False for padding.
+    """
+
+    logits: Tensor
+    mask: Tensor
+    hidden_states: Layered = ()
+    attention_scores: Layered = ()
+    queries: Layered = ()
+    keys: Layered = ()
+    values: Layered = ()
+
+
+Extractor = Callable[[Any, Batch, frozenset[str]], Features]
+
+EXTRACTORS: Registry[Extractor] = Registry("model type with features")
+"""`config.model_type` → a function of (model, batch, wanted names)."""
+
+
+def _keep(into: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        into.append(output)
+
+    return hook
+
+
+def split_heads(projected: Tensor, heads: int) -> Tensor:
+    """[B, S, q] → [B, heads, S, q / heads]."""
+    batch, length, width = projected.shape
+    return projected.view(batch, length, heads, width // heads).transpose(1, 2)
+
+
+def _scores(query: Tensor, key: Tensor, heads: int) -> Tensor:
+    width = query.shape[-1] // heads
+    return split_heads(query, heads) @ split_heads(key, heads).transpose(-1, -2) / math.sqrt(width)
+
+
+@EXTRACTORS.register(StudentConfig.model_type)
+def student_features(model: Any, batch: Batch, wants: frozenset[str]) -> Features:
+    """Features of our own student form, which teachers take too."""
+    encoder = encoder_of(model)
+    needed = wants | ({"queries", "keys"} if "attention_scores" in wants else frozenset())
+    kept: dict[str, list[Tensor]] = {name: [] for name in PROJECTIONS}
+    modules = {"queries": "query", "keys": "key", "values": "value"}
+    with ExitStack() as hooks:
+        for name in needed & set(PROJECTIONS):
+            for layer in encoder.layers:
+                handle = getattr(layer, modules[name]).register_forward_hook(_keep(kept[name]))
+                hooks.callback(handle.remove)
+        output = model(
+            batch["input_ids"],
+            batch["attention_mask"],
+            batch["token_type_ids"],
+            output_hidden_states="hidden_states" in wants,
+        )
+    scores: Layered = ()
+    if "attention_scores" in wants:
+        heads = [layer.heads for layer in model.config.spec_object.layers]
+        scores = tuple(_scores(q, k, n) for q, k, n in zip(kept["queries"], kept["keys"], heads, strict=True))
+    layered = {name: tuple(kept[name]) for name in PROJECTIONS}
+    hidden = output.hidden_states or ()
+    return Features(output.logits, batch["attention_mask"].bool(), hidden, scores, **layered)
+
+
+def extract(model: Any, batch: Batch, wants: frozenset[str]) -> Features:
+    """Run `model` on a batch and take the wanted features (names of `Features`' fields; logits always come).
+
+    Raises `UserError` for a model type without an extractor.
+    """
+    return EXTRACTORS[model.config.model_type](model, batch, wants)
+
+
+def no_gradient_features(model: Any, batch: Batch, wants: frozenset[str]) -> Features:
+    """The teacher's side: no graph is kept."""
+    with torch.no_grad():
+        return extract(model, batch, wants)

@@ -1,0 +1,82 @@
+"""Tasks from CSV, JSONL and Parquet files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from distill.examples import LOCAL_FORMS, RawSplit, Task, make_task, raw_split, split_file
+from distill.splits import split_given
+from runs.errors import UserError
+from runs.registry import Registry
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+
+READERS: Registry[Callable[[Path], pd.DataFrame]] = Registry("file format")
+"""File extension → reader of a table."""
+
+
+@READERS.register(".csv")
+def _read_csv(path: Path) -> pd.DataFrame:
+    # Words such as "NA" or "null" are texts like any other; only an empty label is a missing one.
+    return pd.read_csv(
+        path, dtype={"text": str, "text_pair": str}, keep_default_na=False, na_values={"label": ["", "nan", "NaN"]}
+    )
+
+
+@READERS.register(".jsonl")
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    return pd.read_json(path, lines=True, dtype=False, encoding="utf-8")
+
+
+@READERS.register(".parquet")
+def _read_parquet(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(path)
+
+
+def looks_local(source: str) -> bool:
+    """Whether `source` can only be meant as a path: it ends like a data file or starts like a path."""
+    return Path(source).suffix.lower() in READERS or source.startswith((".", "/", "~", "\\"))
+
+
+def read_columns(path: Path) -> dict[str, list[Any]]:
+    """The columns of a file by name; a `UserError` names a file that is missing, empty, unknown or broken."""
+    if not path.is_file():
+        raise UserError(f"the data file {path} does not exist: give {LOCAL_FORMS}.")
+    if path.suffix.lower() not in READERS:
+        raise UserError(f"{path} is of a kind that cannot be read: give {LOCAL_FORMS}.")
+    if not path.stat().st_size:
+        raise UserError(f"{path} is empty: give {LOCAL_FORMS}.")
+    try:
+        table = READERS[path.suffix.lower()](path)
+    except (ValueError, OSError) as problem:
+        reason = str(problem).strip().splitlines()[0].rstrip(".")
+        raise UserError(f"{path} cannot be read as {path.suffix[1:].upper()} ({reason}): give {LOCAL_FORMS}.") from None
+    return {str(name): table[name].tolist() for name in table.columns}
+
+
+def _folder_files(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        for split, names in SPLIT_NAMES.items():
+            if path.is_file() and path.suffix.lower() in READERS and path.stem.lower() in names:
+                if split in found:
+                    raise UserError(f"{folder} has two {split} files, {found[split].name} and {path.name}: keep one.")
+                found[split] = path
+    if not found:
+        raise UserError(f"{folder} holds no train, validation or test file: give {LOCAL_FORMS}.")
+    return {split: found[split] for split in SPLIT_NAMES if split in found}
+
+
+def load_local(path: Path) -> Task:
+    """A file, split 70/10/20 by content, or a folder of given splits. The licence is the owner's affair."""
+    files = _folder_files(path) if path.is_dir() else {"train": path}
+    raws: dict[str, RawSplit] = {split: raw_split(read_columns(file), str(file)) for split, file in files.items()}
+    divide = split_given if path.is_dir() else split_file
+    name = path.resolve().stem if path.is_file() else path.resolve().name
+    return make_task(raws, name=name, source=str(path), licence="as given by the owner of the data", divide=divide)

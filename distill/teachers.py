@@ -1,0 +1,167 @@
+"""Teachers: found, fine-tuned if they have no head for the task, and kept under the home folder by content."""
+
+import shutil
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from distill.batches import Encoded, PlannedBatches, encode, plan_batches
+from distill.checkpoints import load_tokenizer, weights_hash
+from distill.embedded import DEFAULT_TEACHER, DEFAULT_TEACHER_LICENCE, minilm_folder
+from distill.evaluation import accuracy, answer
+from distill.examples import Task
+from distill.lesson import Lesson
+from distill.recipe import Optimization, Term
+from distill.trainer import train
+from runs.errors import UserError
+from runs.files import content_hash, folder_atomic, read_json, write_json_atomic
+from runs.home import home_folder
+from runs.progress import Progress
+from students.bert import load_model
+from students.model import StudentForSequenceClassification, StudentPreTrainedModel, build_student, encoder_of
+from students.spec import Head
+
+SCHEMA = 1
+TEACHER_FILE = "teacher.json"
+MAXIMUM_LENGTH = 128
+"""Texts are cut here, or earlier where the task's training texts are all shorter."""
+
+CHECKPOINT_STEPS = 100
+FINE_TUNING = Optimization(learning_rate=5e-5, epochs=2, warmup=0.06)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A fitted teacher on disk, in the student's own form. `content_hash` names weights, task and training."""
+
+    folder: Path
+    name: str
+    licence: str
+    parameters: int
+    content_hash: str
+    maximum_length: int
+    validation_score: float
+
+    def model(self) -> StudentPreTrainedModel:
+        """The network in eval mode, on the CPU."""
+        return load_model(self.folder)
+
+    def tokenizer(self) -> Any:
+        """Its tokenizer."""
+        return load_tokenizer(self.folder)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors"], etag_timeout=10))
+    except Exception as problem:
+        # The client raises errors of several libraries without a common base.
+        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".:")
+        raise UserError(
+            f"teacher {name!r} is no folder here and could not be had from the Hugging Face hub ({reason[:120]}): "
+            "give a folder made by save_pretrained, of a BERT or of a student, with its tokenizer."
+        ) from None
+
+
+def find_source(source: str | None, progress: Progress) -> tuple[Path, str]:
+    """(checkpoint folder, name) of the teacher that `--teacher` names; None is the embedded default."""
+    if source is None or source == DEFAULT_TEACHER:
+        return minilm_folder(progress), DEFAULT_TEACHER
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path, path.resolve().name
+    if path.exists() or source.startswith((".", "/", "~")) or source.count("/") > 1:
+        raise UserError(
+            f"the teacher {source} is not a folder: give one made by save_pretrained, with config.json, weights and "
+            "tokenizer."
+        )
+    return _from_hub(source), source
+
+
+def _is_fitted(model: StudentPreTrainedModel, task: Task) -> bool:
+    spec = model.config.spec_object
+    return spec.head.kind == "classification" and spec.head.labels == len(task.label_names)
+
+
+def _with_fresh_head(folder: Path, task: Task, seed: int) -> StudentPreTrainedModel:
+    """The checkpoint's encoder, and its pooler if it has one, under a classifier drawn from `seed`."""
+    head = Head("classification", len(task.label_names))
+    model = load_model(folder, head, seed)
+    spec = replace(model.config.spec_object, head=head)
+    fresh = build_student(spec, seed, label_names=task.label_names, dropout=model.config.dropout)
+    encoder_of(fresh).load_state_dict(encoder_of(model).state_dict())
+    if isinstance(model, StudentForSequenceClassification) and isinstance(fresh, StudentForSequenceClassification):
+        fresh.head.pooler.load_state_dict(model.head.pooler.state_dict())
+    return fresh
+
+
+def _fine_tune(
+    model: StudentPreTrainedModel, encoded: Encoded, training: Optimization, seed: int, work: Path, progress: Progress
+) -> None:
+    plan = plan_batches(encoded.lengths, training.batch_size, training.steps(len(encoded)), seed)
+    lesson = Lesson(model, (Term("labels"),), seed=seed)
+    train(
+        lesson,
+        PlannedBatches(encoded, plan),
+        training,
+        work,
+        label="fine-tuning the teacher",
+        progress=progress,
+        checkpoint_steps=CHECKPOINT_STEPS,
+        seed=seed,
+    )
+
+
+def fitting_length(tokenizer: Any, task: Task, positions: int) -> int:
+    """Tokens of the longest training text, but at most `MAXIMUM_LENGTH` and what the model has positions for."""
+    return min(int(encode(tokenizer, task.train, MAXIMUM_LENGTH).lengths.max()), positions)
+
+
+def _read(folder: Path) -> Teacher:
+    stored = read_json(folder / TEACHER_FILE, "teacher's record")
+    return Teacher(folder, **{field.name: stored[field.name] for field in fields(Teacher) if field.name != "folder"})
+
+
+def prepare_teacher(
+    source: str | None, task: Task, progress: Progress, seed: int = 0, training: Optimization = FINE_TUNING
+) -> Teacher:
+    """The teacher that `--teacher` names, fitted to the task; found again by content, resumed after a kill.
+
+    A classifier with as many labels as the task is used as it is; any other encoder gets a new head and is fine-tuned.
+    Raises `UserError` where `source` is missing or not a model that can be read.
+    """
+    checkpoint, name = find_source(source, progress)
+    found = load_model(checkpoint)
+    tokenizer = load_tokenizer(checkpoint)
+    fitted = _is_fitted(found, task)
+    fine_tuning = None if fitted else {**asdict(training), "seed": seed}
+    identity = content_hash([SCHEMA, weights_hash(checkpoint), task.content_hash, fine_tuning, MAXIMUM_LENGTH], 16)
+    place = home_folder("teachers") / identity
+    with FileLock(home_folder("teachers") / f".{identity}.lock"):
+        if (place / TEACHER_FILE).is_file():
+            progress.say(f"teacher {name}, fitted to {task.name}: found in {place}")
+            return _read(place)
+        work = place.with_name(f"{identity}.training")
+        length = fitting_length(tokenizer, task, found.config.spec_object.maximum_positions)
+        model = found
+        if not fitted:
+            model = _with_fresh_head(checkpoint, task, seed)
+            _fine_tune(model, encode(tokenizer, task.train, length), training, seed, work, progress)
+        validation = encode(tokenizer, task.validation, length)
+        score = accuracy(answer(model, validation), validation.labels)
+        licence = DEFAULT_TEACHER_LICENCE if name == DEFAULT_TEACHER else "as given by the owner of the model"
+        parameters = model.config.spec_object.parameters()
+        teacher = Teacher(place, name, licence, parameters, identity, length, score)
+        with folder_atomic(place) as folder:
+            model.cpu().save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            record = {field.name: getattr(teacher, field.name) for field in fields(Teacher) if field.name != "folder"}
+            record |= {"schema": SCHEMA, "fine_tuning": fine_tuning, "task": task.name}
+            write_json_atomic(folder / TEACHER_FILE, record)
+        shutil.rmtree(work, ignore_errors=True)
+    progress.say(f"teacher {name}: {parameters / 1e6:.1f} M parameters, validation {task.metric} {score:.1%}")
+    return teacher

@@ -1,0 +1,1 @@
+"""Measuring a device: what to measure, the processes that measure it, and the profile that comes of it."""

@@ -1,0 +1,118 @@
+"""A device profile on disk: read, found, and checked against the device it is used for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import devices.targets  # noqa: F401  (fills the registry)
+from devices.fingerprint import SCHEMA, Fingerprint, fingerprint
+from devices.target import open_target
+from devices.workload import Workload
+from export.lowering import LOWERING_VERSION
+from predictor.latency import LatencyPredictor
+from runs.errors import UserError
+from runs.files import read_json
+from runs.home import home_folder
+
+DEVICE_FILE = "device.json"
+STORE_FILE = "measurements.sqlite"
+PREDICTOR_FILE = "predictor.json"
+REPORT_FILE = "report.html"
+
+PREFERENCE = ("onnxruntime", "openvino", "cpu", "cuda")
+"""Whose profile is taken where this machine has several."""
+
+THOROUGHNESS = ("quick", "standard", "thorough")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known about a device: where it lies, what was measured on what, and the predictor learned from it.
+
+    `check` has, by workload key, the number of fresh whole `students`, their `noise_floor_percent`, and `errors` by
+    method: the predictor's own beside the baselines'.
+    """
+
+    folder: Path
+    target: str
+    fingerprint: Fingerprint
+    predictor: LatencyPredictor = field(compare=False)
+    workloads: tuple[Workload, ...]
+    effort: str
+    seed: int
+    check: dict[str, Any]
+    seconds: float
+    finished_at: float
+
+
+def load_profile(folder: Path) -> Profile:
+    """Read a finished profile; a `UserError` where there is none, or one of another schema."""
+    if not (folder / DEVICE_FILE).is_file():
+        state = "is not finished" if (folder / STORE_FILE).is_file() else "is not a device profile"
+        raise UserError(f"{folder} {state}: it has no {DEVICE_FILE}; run profile-device with --output {folder}.")
+    value = read_json(folder / DEVICE_FILE, "device profile")
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if schema != SCHEMA:
+        raise UserError(f"{folder / DEVICE_FILE} has schema {schema}, and this version reads {SCHEMA}: profile again.")
+    try:
+        return Profile(
+            folder=folder,
+            target=value["target"],
+            fingerprint=Fingerprint.from_json(value["fingerprint"]),
+            predictor=LatencyPredictor.load(folder / PREDICTOR_FILE),
+            workloads=tuple(Workload(**workload) for workload in value["workloads"]),
+            effort=value["effort"],
+            seed=value["seed"],
+            check=value["check"],
+            seconds=value["seconds"],
+            finished_at=value["finished_at"],
+        )
+    except (KeyError, TypeError) as problem:
+        raise UserError(f"{folder / DEVICE_FILE} is not a whole device profile ({problem}): profile again.") from None
+
+
+def check_profile(profile: Profile, target: str) -> None:
+    """Raise `UserError` where the profile's latencies are not those of what `target` reaches, naming each reason."""
+    differences = profile.fingerprint.differences(fingerprint(open_target(target), LOWERING_VERSION))
+    if differences:
+        raise UserError(
+            f"the profile {profile.folder} is not of what target {target!r} reaches here: {'; '.join(differences)} "
+            f"differs; profile again with profile-device --target {target}."
+        )
+
+
+def find_profile(target: str | None, workload: Workload) -> Profile | None:
+    """This machine's profile for `target`, or where none is named its only one or the first in `PREFERENCE`.
+
+    Only profiles that measured this very workload and whose fingerprint still holds are considered; of several the
+    most thorough, then the newest. None where there is none.
+    """
+    found = [profile for profile in _home_profiles() if workload in profile.workloads]
+    if target is not None:
+        found = [profile for profile in found if profile.target == target]
+    valid = [profile for profile in found if _still_valid(profile)]
+    return min(valid, key=_rank, default=None)
+
+
+def _home_profiles() -> Iterator[Profile]:
+    for file in sorted(home_folder("profiles").glob(f"*/{DEVICE_FILE}")):
+        try:
+            yield load_profile(file.parent)
+        except UserError:
+            # One that this version cannot read is no reason to fail where nobody asked for it.
+            continue
+
+
+def _still_valid(profile: Profile) -> bool:
+    try:
+        check_profile(profile, profile.target)
+    except UserError:
+        return False
+    return True
+
+
+def _rank(profile: Profile) -> tuple[int, int, float]:
+    preferred = PREFERENCE.index(profile.target) if profile.target in PREFERENCE else len(PREFERENCE)
+    thorough = THOROUGHNESS.index(profile.effort) if profile.effort in THOROUGHNESS else -1
+    return preferred, -thorough, -profile.finished_at

@@ -1,0 +1,220 @@
+"""The six commands: each function's signature is the command's interface, and the same function is the Python API.
+
+A command returns the object that `--json` prints. Heavy rooms are imported inside, so that `--help` answers at once.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tailorbird import options, render
+from tailorbird.console import run_command
+
+
+def profile_device(
+    target: options.Targets,
+    threads: options.ManyThreads = [1],  # noqa: B006 - Typer reads the default; nobody changes it
+    batch_size: options.ManyBatchSizes = [1],  # noqa: B006
+    sequence_length: options.ManySequenceLengths = [128],  # noqa: B006
+    precision: options.ManyPrecisions = ["fp32"],  # noqa: B006
+    effort: options.Effort = "quick",
+    seed: options.Seed = 0,
+    output: Annotated[Path | None, typer.Option(help="Profile folder. Default: the home folder.")] = None,
+    quiet: options.Quiet = False,
+) -> dict[str, Any]:
+    """Measure a device and learn to predict its latencies; print the error on students it has never seen."""
+    from profiler.profile import profile_device as profile
+    from runs.progress import Progress
+    from tailorbird.inputs import workloads
+
+    many = workloads(batch_size, sequence_length, threads, precision)
+    folders = {name: output if output is None or len(target) == 1 else output / name for name in target}
+    profiles = [profile(name, many, effort, folder, seed, Progress(quiet)) for name, folder in folders.items()]
+    return {
+        "profiles": [
+            {
+                "target": one.target,
+                "folder": str(one.folder),
+                "effort": one.effort,
+                "seconds": one.seconds,
+                "device": one.fingerprint.to_json(),
+                "check": one.check,
+            }
+            for one in profiles
+        ]
+    }
+
+
+def predict_latency(
+    student: Annotated[list[str], typer.Argument(help="Spec file (JSON), named shape, or checkpoint folder.")],
+    profile: options.ProfileFolder = None,
+    target: options.MaybeTarget = None,
+    threads: options.Threads = 1,
+    batch_size: options.BatchSize = 1,
+    sequence_length: options.SequenceLength = 128,
+    precision: options.Precision = "fp32",
+    quiet: options.Quiet = False,
+) -> dict[str, Any]:
+    """Predict the latency of students from a device profile, without running them."""
+    from nas.groundwork import device_profile
+    from runs.progress import Progress
+    from tailorbird.inputs import one_workload, read_spec
+
+    workload = one_workload(batch_size, sequence_length, threads, precision)
+    specs = {name: read_spec(name) for name in student}
+    used, place = device_profile(profile, target, workload, Progress(quiet))
+    ms = used.predictor.predict(list(specs.values()), workload)
+    low, high = used.predictor.predict_interval(list(specs.values()), workload)
+    covered = used.predictor.covers(list(specs.values()), workload)
+    return {
+        "target": place,
+        "workload": workload.to_json(),
+        "profile": str(used.folder),
+        "students": [
+            {
+                "student": name,
+                "parameters": spec.parameters(),
+                "latency_ms": float(ms[n]),
+                "interval_ms": [float(low[n]), float(high[n])],
+                "covered": bool(covered[n]),
+            }
+            for n, (name, spec) in enumerate(specs.items())
+        ],
+    }
+
+
+def nas_search(
+    budget_ms: Annotated[list[float], typer.Option(help="Latency the student may take; may be repeated.")],
+    target: options.MaybeTarget = None,
+    profile: options.ProfileFolder = None,
+    teacher: options.Teacher = None,
+    data: options.Data = None,
+    threads: options.Threads = 1,
+    batch_size: options.BatchSize = 1,
+    sequence_length: Annotated[
+        str, typer.Option(help="Tokens of one example, or `auto`: what 99 % of the training texts fit into.")
+    ] = "128",
+    precision: options.Precision = "fp32",
+    method: Annotated[str, typer.Option(help="How to search: kd-nas or random.")] = "kd-nas",
+    space: Annotated[str, typer.Option(help="Which students there are: hybrid, kd-nas, or a YAML file.")] = "hybrid",
+    max_parameters: Annotated[int | None, typer.Option(help="Largest number of weights.")] = None,
+    effort: options.Effort = "quick",
+    seed: options.Seed = 0,
+    output: Annotated[Path | None, typer.Option(help="Run folder. Default: tailorbird-<hash> here.")] = None,
+    quiet: options.Quiet = False,
+) -> dict[str, Any]:
+    """Find, distil, export and verify the best student that a device runs within a latency budget."""
+    from nas.search import SearchSettings, search
+    from runs.progress import Progress
+    from tailorbird.inputs import length_or_auto, one_workload
+
+    length = length_or_auto(sequence_length)
+    settings = SearchSettings(
+        budgets_ms=tuple(budget_ms),
+        workload=one_workload(batch_size, length or 128, threads, precision),
+        sequence_length_auto=length is None,
+        target=target,
+        profile=profile,
+        teacher=teacher,
+        data=data,
+        method=method,
+        space=space,
+        max_parameters=max_parameters,
+        effort=effort,
+        seed=seed,
+        output=output,
+    )
+    return {"verdicts": search(settings, Progress(quiet))}
+
+
+def distill_student(
+    student: Annotated[str, typer.Option(help="Spec file (JSON), named shape, or checkpoint folder.")],
+    teacher: options.Teacher = None,
+    data: options.Data = None,
+    recipe: Annotated[str, typer.Option(help="How the teacher teaches: default, kd-nas or labels.")] = "default",
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training data. Default: the recipe's.")] = None,
+    seed: options.Seed = 0,
+    output: Annotated[Path | None, typer.Option(help="Run folder. Default: tailorbird-<hash> here.")] = None,
+    quiet: options.Quiet = False,
+) -> dict[str, Any]:
+    """Distil one student from a teacher, without a search."""
+    from runs.progress import Progress
+    from tailorbird.distilling import distill_one
+    from tailorbird.inputs import read_spec
+
+    return distill_one(read_spec(student), teacher, data, recipe, epochs, seed, output, Progress(quiet))
+
+
+def export_student(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a student or a stock BERT.")],
+    output: Annotated[Path, typer.Option(help="Where the ONNX files go.")],
+    precision: options.ManyPrecisions = ["fp32", "int8"],  # noqa: B006
+    quiet: options.Quiet = False,
+) -> dict[str, Any]:
+    """Write ONNX files of a checkpoint and verify them against it in ONNX Runtime."""
+    from export.student import export_student as export
+    from runs.progress import Progress
+    from tailorbird.inputs import precisions
+
+    wanted = precisions(precision)
+    Progress(quiet).say(f"exporting {checkpoint} to {output} as {' and '.join(wanted)}")
+    files = export(checkpoint, output, wanted)
+    return {"checkpoint": str(checkpoint), "output": str(output), "files": [one.to_json() for one in files]}
+
+
+def measure_student(
+    student: Annotated[Path, typer.Argument(help="ONNX file, checkpoint folder, or a search's result folder.")],
+    target: Annotated[
+        str | None, typer.Option(help="Default: the verdict's in a result folder, else onnxruntime.")
+    ] = None,
+    threads: options.MaybeThreads = None,
+    batch_size: options.MaybeBatchSize = None,
+    sequence_length: options.MaybeSequenceLength = None,
+    precision: options.MaybePrecision = None,
+    processes: Annotated[int, typer.Option(help="Fresh processes; the median over them counts.", min=1)] = 3,
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
+) -> dict[str, Any]:
+    """Time a student afresh: median, 90th percentile and noise floor over several processes."""
+    from runs.progress import Progress
+    from tailorbird.measuring import measure_files
+
+    asked = {
+        "batch_size": batch_size,
+        "sequence_length": sequence_length,
+        "threads": threads,
+        "precision": precision,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    return measure_files(student, target, given, processes, seed, Progress(quiet))
+
+
+def profile_device_main() -> None:
+    """Console script `profile-device`."""
+    run_command("profile-device", profile_device, render.profiles)
+
+
+def predict_latency_main() -> None:
+    """Console script `predict-latency`."""
+    run_command("predict-latency", predict_latency, render.predictions)
+
+
+def nas_search_main() -> None:
+    """Console script `nas-search`."""
+    run_command("nas-search", nas_search, render.verdicts)
+
+
+def distill_student_main() -> None:
+    """Console script `distill-student`."""
+    run_command("distill-student", distill_student, render.distilled)
+
+
+def export_student_main() -> None:
+    """Console script `export-student`."""
+    run_command("export-student", export_student, render.exported)
+
+
+def measure_student_main() -> None:
+    """Console script `measure-student`."""
+    run_command("measure-student", measure_student, render.measured)

@@ -1,0 +1,55 @@
+"""What people type, turned into what the rooms take: specs and workloads."""
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import cast
+
+from devices.workload import Precision, Workload
+from runs.errors import UserError
+from runs.files import read_json
+from runs.registry import unknown_name
+from students.shapes import SHAPES
+from students.spec import StudentSpec
+
+
+def one_workload(batch_size: int, sequence_length: int, threads: int, precision: str) -> Workload:
+    """A workload from flags; its own checks name the flag that is wrong."""
+    return Workload(batch_size, sequence_length, threads, cast(Precision, precision))
+
+
+def workloads(
+    batch_sizes: Sequence[int], sequence_lengths: Sequence[int], threads: Sequence[int], precisions: Sequence[str]
+) -> list[Workload]:
+    """Every combination of the repeated flags."""
+    return [one_workload(*numbers) for numbers in product(batch_sizes, sequence_lengths, threads, precisions)]
+
+
+def precisions(names: Sequence[str]) -> list[Precision]:
+    """Precisions by name, each once; a `UserError` for an unknown one."""
+    return [one_workload(1, 1, 1, name).precision for name in dict.fromkeys(names)]
+
+
+def length_or_auto(text: str) -> int | None:
+    """A number of tokens, or None for `auto`."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"--sequence-length is {text!r}: give a whole number of at least 1, or auto.")
+    return int(text)
+
+
+def read_spec(text: str) -> StudentSpec:
+    """The student that a spec file, a named shape or a checkpoint folder describes."""
+    path = Path(text)
+    if path.is_dir():
+        from students.bert import load_model
+
+        return load_model(path).config.spec_object
+    if path.is_file():
+        return StudentSpec.from_json(read_json(path, "spec file"))
+    if text in SHAPES:
+        return SHAPES[text]
+    if path.suffix or len(path.parts) > 1:
+        raise UserError(f"{text} is neither a spec file nor a checkpoint folder: there is nothing at that path.")
+    raise unknown_name("shape", text, SHAPES.names())

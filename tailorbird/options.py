@@ -1,0 +1,44 @@
+"""The flags that several commands share, each with its help, so that they read and behave alike."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Targets = Annotated[
+    list[str], typer.Option("--target", help="cpu, cuda, onnxruntime or replay:PROFILE_FOLDER; may be repeated.")
+]
+MaybeTarget = Annotated[
+    str | None, typer.Option("--target", help="Where the student will run. Default: the target of the profile in use.")
+]
+Threads = Annotated[int, typer.Option(help="Threads of one inference.")]
+BatchSize = Annotated[int, typer.Option(help="Examples of one inference.")]
+SequenceLength = Annotated[int, typer.Option(help="Tokens of one example.")]
+MaybeThreads = Annotated[int | None, typer.Option(help="Threads of one inference.")]
+MaybeBatchSize = Annotated[int | None, typer.Option(help="Examples of one inference.")]
+MaybeSequenceLength = Annotated[int | None, typer.Option(help="Tokens of one example.")]
+MaybePrecision = Annotated[str | None, typer.Option(help="fp32 or int8.")]
+ManyThreads = Annotated[list[int], typer.Option("--threads", help="Threads of one inference; may be repeated.")]
+ManyBatchSizes = Annotated[list[int], typer.Option("--batch-size", help="Examples of one inference; may be repeated.")]
+ManySequenceLengths = Annotated[
+    list[int], typer.Option("--sequence-length", help="Tokens of one example; may be repeated.")
+]
+Precision = Annotated[str, typer.Option(help="fp32 or int8.")]
+ManyPrecisions = Annotated[list[str], typer.Option("--precision", help="fp32 or int8; may be repeated.")]
+ProfileFolder = Annotated[
+    Path | None, typer.Option("--profile", help="Device profile. Default: this machine's, made first if there is none.")
+]
+Teacher = Annotated[
+    str | None,
+    typer.Option(help="Checkpoint folder or hub name. Default: all-MiniLM-L6-v2 from the package index, fine-tuned."),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="CSV, JSONL or Parquet file, a folder of train/validation/test files, or a hub name, with columns text, "
+        "optional text_pair, and label. Default: movie-review snippets from the package index."
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Every random choice follows from it.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result and errors.")]
+Effort = Annotated[str, typer.Option(help="How much time to spend: see the README.")]

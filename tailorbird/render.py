@@ -1,0 +1,165 @@
+"""A command's result for people: tables on stdout, made from the same object that `--json` prints."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Result = dict[str, Any]
+
+
+def _table(title: str, headers: list[str], rows: list[list[str]]) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, header in enumerate(headers):
+        table.add_column(header, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if Console().is_terminal else 120, highlight=False).print(table)
+
+
+def _ms(value: float) -> str:
+    return f"{value:.2f} ms"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def profiles(result: Result) -> None:
+    """For each profile and workload: the error on students no fit has seen, beside the baselines."""
+    for profile in result["profiles"]:
+        for workload, check in profile["check"].items():
+            rows = [
+                [
+                    name,
+                    f"{errors['mape_percent']:.1f} %",
+                    f"{errors['within_10_percent']:.0f} %",
+                    f"{errors['kendall']:.3f}",
+                ]
+                for name, errors in check["errors"].items()
+            ]
+            title = f"{profile['target']}, {workload}: error on {check['students']} whole students that no fit has seen"
+            _table(title, ["predictor", "MAPE", "within 10 %", "Kendall τ"], rows)
+            print(f"Noise floor: {check['noise_floor_percent']:.1f} % between processes.")
+        print(f"Profile, {profile['seconds']:.0f} s of work: {profile['folder']}")
+
+
+def predictions(result: Result) -> None:
+    """One line a student: predicted milliseconds and their 90 % interval."""
+    rows = [
+        [
+            one["student"],
+            f"{one['parameters'] / 1e6:.1f} M",
+            _ms(one["latency_ms"]),
+            f"{one['interval_ms'][0]:.2f}–{one['interval_ms'][1]:.2f} ms",
+            "yes" if one["covered"] else "no: outside what was measured",
+        ]
+        for one in result["students"]
+    ]
+    title = f"Predicted on {result['target']}, {_workload(result['workload'])}"
+    _table(title, ["student", "parameters", "latency", "90 % interval", "covered"], rows)
+
+
+def _workload(workload: Result) -> str:
+    return (
+        f"batch {workload['batch_size']}, sequence {workload['sequence_length']}, "
+        f"{workload['threads']} thread{'s' if workload['threads'] > 1 else ''}, {workload['precision']}"
+    )
+
+
+def verdicts(result: Result) -> None:
+    """What was promised and what was measured, a table a budget."""
+    for verdict in result["verdicts"]:
+        _verdict(verdict)
+
+
+def _verdict(verdict: Result) -> None:
+    latency, score, student, teacher = (verdict[key] for key in ("latency_ms", "score", "student", "teacher"))
+    kept = "within" if verdict["within_budget"] else "OVER"
+    low, high = latency["interval"]
+    rows = [
+        ["budget", f"{verdict['budget_ms']:g} ms on {verdict['target']}, {_workload(verdict['workload'])}"],
+        ["measured", f"{_ms(latency['measured_p50'])} (p90 {_ms(latency['measured_p90'])}), {kept} the budget"],
+        ["predicted", f"{_ms(latency['predicted'])}, 90 % interval {low:.2f}–{high:.2f} ms"],
+        ["noise floor", f"{latency['noise_floor_percent']:.1f} %"],
+        ["teacher", f"{teacher['name']}: {teacher['parameters'] / 1e6:.1f} M, {_ms(teacher['latency_ms'])}"],
+        ["student", f"{_shape(student['spec'])}: {student['parameters'] / 1e6:.1f} M"],
+        ["speed-up", f"{verdict['speedup']:.2f}×"],
+        [
+            f"{score['split']} {score['metric']}",
+            f"student {_percent(score['student'])}, teacher "
+            f"{_percent(score['teacher'])}, bag-of-words {_percent(score['bag_of_words'])}",
+        ],
+        ["kept", f"{_percent(score['retained'])} of the teacher's score, {_gap(score['gap_kept'])}"],
+        [
+            "fp32 parity",
+            f"largest error {verdict['parity']['max_abs_error']:.1e}, "
+            f"label agreement {_percent(verdict['parity']['agreement'])}",
+        ],
+        *[
+            [
+                file["file"],
+                f"{file['bytes'] / 1e6:.1f} MB, {_ms(file['latency_ms'])} on ONNX Runtime, agreement "
+                f"{_percent(file['agreement'])}",
+            ]
+            for file in student["files"]
+        ],
+        ["data", f"{verdict['data']['name']} ({verdict['data']['licence']}): {verdict['data']['source']}"],
+        ["method", f"{verdict['method']}, effort {verdict['effort']}: {verdict['schedule']['candidates']} candidates"],
+    ]
+    _table("Verdict", ["", ""], rows)
+    if "folder" in verdict:
+        print(f"Student, files and report: {verdict['folder']}")
+
+
+def _gap(share: float | None) -> str:
+    if share is None:
+        return "bag-of-words matches the teacher, so the task decides nothing"
+    return f"{_percent(share)} of the gap from bag-of-words to teacher"
+
+
+def _shape(spec: Result) -> str:
+    layers = spec["layers"]
+    widths = sorted({layer["ffn_width"] for layer in layers})
+    heads = sorted({layer["heads"] for layer in layers})
+    span = [f"{values[0]}" if len(values) == 1 else f"{values[0]}–{values[-1]}" for values in (heads, widths)]
+    return f"{len(layers)} layers × {spec['hidden_width']}, heads {span[0]}, FFN {span[1]}"
+
+
+def distilled(result: Result) -> None:
+    """The student's score beside teacher and bag-of-words."""
+    score = result["score"]
+    rows = [[name, _percent(score[name])] for name in ("teacher", "student", "bag_of_words")]
+    _table(f"Test {score['metric']} on {result['data']['name']}", ["model", score["metric"]], rows)
+    print(f"Kept: {_percent(score['retained'])} of the teacher's score, {_gap(score['gap_kept'])}.")
+    print(f"Student: {result['student']}")
+
+
+def exported(result: Result) -> None:
+    """Size, parity and agreement of each file."""
+    rows = [
+        [one["file"], f"{one['bytes'] / 1e6:.1f} MB", f"{one['max_abs_error']:.1e}", _percent(one["agreement"])]
+        for one in result["files"]
+    ]
+    _table(f"Exported to {result['output']}", ["file", "size", "largest error", "label agreement"], rows)
+
+
+def measured(result: Result) -> None:
+    """Median over processes, 90th percentile and noise floor of each file."""
+    rows = [
+        [
+            one["file"],
+            one["target"],
+            one["precision"],
+            _ms(one["p50_ms"]),
+            _ms(one["p90_ms"]),
+            f"{one['noise_floor_percent']:.1f} %",
+            str(len(one["process_medians_ms"])),
+        ]
+        for one in result["measurements"]
+    ]
+    headers = ["file", "target", "precision", "p50", "p90", "noise floor", "processes"]
+    _table(f"Measured, {_workload(result['workload'])}", headers, rows)
+    if "budget_ms" in result:
+        kept = "within" if result["within_budget"] else "OVER"
+        print(f"{kept} the budget of {result['budget_ms']:g} ms.")

@@ -1,0 +1,83 @@
+"""A tiny fitted world: a word tokenizer, a two-layer BERT of 24 channels, a task that words decide."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from distill.examples import RawSplit, Task, make_task
+from distill.recipe import Optimization
+from distill.splits import Row, Splits, split_single
+from distill.teachers import Teacher, prepare_teacher
+from runs.progress import Progress
+
+GOOD = ("fine", "bright", "warm", "lovely", "sharp", "alive")
+BAD = ("dull", "cold", "flat", "stale", "grim", "lost")
+TRAINING = Optimization(learning_rate=3e-3, epochs=5, minimum_steps=1)
+PLAIN = ("the", "film", "was", "a", "and", "very", "scene", "it", "of", "plot")
+
+
+def tiny_raw(examples: int = 400, seed: int = 0) -> RawSplit:
+    """Sentences of plain words with one or two telling words in them."""
+    rng = np.random.default_rng(seed)
+    texts, labels = [], []
+    for _ in range(examples):
+        label = int(rng.integers(2))
+        words = list(rng.choice(PLAIN, size=int(rng.integers(3, 12))))
+        words += list(rng.choice(GOOD if label else BAD, size=2))
+        texts.append(" ".join(words[i] for i in rng.permutation(len(words))))
+        labels.append("good" if label else "bad")
+    return RawSplit(texts, None, labels, "tiny")
+
+
+def write_bert(folder: Path) -> Path:
+    """A stock BERT checkpoint with random weights, and a tokenizer that knows the task's words."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *PLAIN, *GOOD, *BAD]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(
+            BertConfig(
+                vocab_size=len(words), hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
+                max_position_embeddings=40, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+                initializer_range=0.2,
+            )
+        ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quiet() -> Progress:
+    return Progress(quiet=True)
+
+
+@pytest.fixture(scope="session")
+def task() -> Task:
+    def divide(rows: dict[str, tuple[Row, ...]], place: str) -> Splits:
+        return split_single(rows["train"])
+
+    return make_task({"train": tiny_raw()}, name="tiny", source="made up", licence="MIT-0", divide=divide)
+
+
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bert(tmp_path_factory.mktemp("bert") / "tiny-bert")
+
+
+@pytest.fixture(scope="session")
+def teacher(bert_folder: Path, task: Task, quiet: Progress, tmp_path_factory: pytest.TempPathFactory) -> Teacher:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TAILORBIRD_HOME", str(tmp_path_factory.mktemp("home")))
+    try:
+        return prepare_teacher(str(bert_folder), task, quiet, training=TRAINING)
+    finally:
+        patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAILORBIRD_HOME", str(tmp_path / "home"))

@@ -1,0 +1,37 @@
+"""Contract of every matching, and the published formulas at their own examples."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill.matching import MATCHINGS
+
+
+@given(st.sampled_from(MATCHINGS.names()), st.integers(1, 12), st.integers(1, 12))
+def test_every_pair_names_layers_that_exist_and_the_last_layer_is_taught(name: str, student: int, teacher: int) -> None:
+    pairs = MATCHINGS[name](student, teacher)
+    ours = [layer for layer, _ in pairs]
+    assert ours == sorted(set(ours)) and ours[-1] == student - 1
+    for _, theirs in pairs:
+        assert theirs and all(0 <= layer < teacher for layer in theirs)
+
+
+@given(st.sampled_from(MATCHINGS.names()), st.integers(1, 12), st.integers(1, 12))
+def test_teacher_layers_never_go_backwards(name: str, student: int, teacher: int) -> None:
+    for part in zip(*(theirs for _, theirs in MATCHINGS[name](student, teacher)), strict=True):
+        assert list(part) == sorted(part)
+
+
+@pytest.mark.parametrize(
+    ("name", "student", "teacher", "expected"),
+    [
+        ("uniform", 4, 12, [(2,), (5,), (8,), (11,)]),
+        ("uniform", 4, 6, [(0,), (2,), (3,), (5,)]),
+        ("first", 3, 6, [(0,), (1,), (2,)]),
+        ("last", 3, 6, [(3,), (4,), (5,)]),
+        ("uniform+last", 3, 6, [(0, 3), (2, 4), (4, 5)]),
+        ("last-layer", 3, 6, [(5,)]),
+    ],
+)
+def test_formulas(name: str, student: int, teacher: int, expected: list[tuple[int, ...]]) -> None:
+    assert [theirs for _, theirs in MATCHINGS[name](student, teacher)] == expected

@@ -1,6 +1,0 @@
-"""Lets these tests share helper modules, which importlib mode does not look for beside a test."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
