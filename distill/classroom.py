@@ -23,7 +23,7 @@ from students.model import StudentPreTrainedModel
 from students.slicing import importance
 from students.spec import StudentSpec
 
-IMPORTANCE_BATCHES = 24
+IMPORTANCE_BATCHES = 8
 IMPORTANCE_BATCH = 32
 IMPORTANCE_FILE = "importance.safetensors"
 LOGITS_FILE = "logits.npy"

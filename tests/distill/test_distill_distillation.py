@@ -16,7 +16,7 @@ from distill.bag_of_words import bag_of_words_score
 from distill.classroom import classroom
 from distill.distillation import distil, evaluate, mini_distil
 from distill.examples import Task
-from distill.recipe import RECIPES
+from distill.recipe import RECIPES, Optimization
 from distill.teachers import Teacher
 from runs.errors import UserError
 from students.spec import StudentSpec, TransformerLayer
@@ -60,7 +60,7 @@ class TestRecipe:
 
 
 def test_more_steps_bring_the_student_nearer(spec: StudentSpec, teacher: Teacher, task: Task) -> None:
-    recipe = replace(RECIPES["default"], initialization="random")
+    recipe = replace(RECIPES["default"], initialization="random", optimization=Optimization(5e-3, epochs=1))
     few, many = (mini_distil(spec, teacher, task, recipe, steps=steps).kl for steps in (2, 60))
     assert many < 0.8 * few
 
