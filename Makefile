@@ -39,6 +39,7 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	mypy
+	mypy benchmarks
 
 floors: $(STAMP)
 	lint-imports

@@ -8,7 +8,7 @@ of the profile has seen. Every sample is stored as it comes; the same command go
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,15 @@ from export.items import item_key
 from predictor.evaluation import PREDICTOR, errors, evaluate
 from predictor.observation import Observation
 from profiler.folder import STORE_FILE
-from profiler.plan import POSITIONS, PROCESSES, Plan, plan_profile, random_students
+from profiler.plan import (
+    POSITIONS,
+    PROCESSES,
+    SMALL_VOCABULARY,
+    VOCABULARY,
+    Plan,
+    plan_profile,
+    random_students,
+)
 from profiler.processes import measure_items
 from profiler.profile import Profile, check_profile, observations, profile_device
 from runs.errors import UserError
@@ -41,7 +49,13 @@ Measurements = dict[tuple[str, Workload], Measurement]
 
 def fresh_students(plan: Plan, count: int, seed: int) -> dict[str, StudentSpec]:
     """Random members of `hybrid` by item key, none of which the plan measures."""
-    drawn = random_students("hybrid", count, POSITIONS, [seed, 4], lambda spec: item_key(spec) not in plan.items)
+
+    def fresh(spec: StudentSpec) -> bool:
+        # A profile learns from students of few words and is checked on those with the whole vocabulary.
+        learned = item_key(replace(spec, vocabulary_size=SMALL_VOCABULARY))
+        return learned not in plan.items and item_key(spec) not in plan.items
+
+    drawn = random_students("hybrid", count, VOCABULARY, POSITIONS, [seed, 4], fresh)
     return {item_key(spec): spec for spec in drawn if isinstance(spec, StudentSpec)}
 
 

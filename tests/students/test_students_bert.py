@@ -1,7 +1,6 @@
 """Stock BERT both ways, on tiny random models and, where its weights can be had, on the real all-MiniLM-L6-v2."""
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,6 @@ from runs.errors import UserError
 from students.bert import bert_config, bert_from_student, load_model, spec_of_bert, student_from_bert
 from students.model import StudentForSequenceClassification, StudentModel, build_student
 from students.spec import Head, TransformerLayer, uniform_spec
-
-MINILM = Path(os.environ.get("TAILORBIRD_TEST_MINILM", "not-set"))
-"""A folder with the weights of all-MiniLM-L6-v2."""
 
 
 def tiny(**changes: Any) -> BertConfig:
@@ -146,12 +142,3 @@ def test_folders_that_are_no_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(UserError, match="None"):
         load_model(tmp_path)
-
-
-@pytest.mark.skipif(not (MINILM / "model.safetensors").is_file(), reason="TAILORBIRD_TEST_MINILM names no checkpoint")
-def test_real_minilm() -> None:
-    stock, student = AutoModel.from_pretrained(MINILM).eval(), load_model(MINILM)
-    with torch.inference_mode():
-        expected, found = stock(**texts(30000)), student(**texts(30000))
-    assert (found.last_hidden_state - expected.last_hidden_state).abs().max() <= 1e-5
-    assert student.config.spec_object == spec_of_bert(stock.config, Head("none"))
