@@ -7,14 +7,21 @@ from rich.table import Table
 
 Result = dict[str, Any]
 
+PIPED_WIDTH = 120
+"""Characters of a line where there is no terminal to ask."""
 
-def _table(title: str, headers: list[str], rows: list[list[str]]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold")
+
+def _table(title: str, headers: list[str], rows: list[list[str]], *, figures: bool = True) -> None:
+    """`figures`: every column but the first is aligned to the right."""
+    table = Table(show_header=any(headers))
     for number, header in enumerate(headers):
-        table.add_column(header, justify="left" if number == 0 else "right")
+        table.add_column(header, justify="right" if figures and number > 0 else "left")
     for row in rows:
         table.add_row(*row)
-    Console(width=None if Console().is_terminal else 120, highlight=False).print(table)
+    console = Console(width=None if Console().is_terminal else PIPED_WIDTH, highlight=False)
+    # A title of the table's own would be folded to the table's width.
+    console.print(title, style="bold", markup=False)
+    console.print(table)
 
 
 def _ms(value: float) -> str:
@@ -82,7 +89,11 @@ def _verdict(verdict: Result) -> None:
         ["measured", f"{_ms(latency['measured_p50'])} (p90 {_ms(latency['measured_p90'])}), {kept} the budget"],
         ["predicted", f"{_ms(latency['predicted'])}, 90 % interval {low:.2f}–{high:.2f} ms"],
         ["noise floor", f"{latency['noise_floor_percent']:.1f} %"],
-        ["teacher", f"{teacher['name']}: {teacher['parameters'] / 1e6:.1f} M, {_ms(teacher['latency_ms'])}"],
+        [
+            "teacher",
+            f"{teacher['name']} ({teacher['licence']}): {teacher['parameters'] / 1e6:.1f} M, "
+            f"{_ms(teacher['latency_ms'])}",
+        ],
         ["student", f"{_shape(student['spec'])}: {student['parameters'] / 1e6:.1f} M"],
         ["speed-up", f"{verdict['speedup']:.2f}×"],
         [
@@ -107,7 +118,7 @@ def _verdict(verdict: Result) -> None:
         ["data", f"{verdict['data']['name']} ({verdict['data']['licence']}): {verdict['data']['source']}"],
         ["method", f"{verdict['method']}, effort {verdict['effort']}: {verdict['schedule']['candidates']} candidates"],
     ]
-    _table("Verdict", ["", ""], rows)
+    _table("Verdict", ["", ""], rows, figures=False)
     if "folder" in verdict:
         print(f"Student, files and report: {verdict['folder']}")
 
