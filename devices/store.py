@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -70,10 +70,14 @@ class SampleStore:
             self._connection.executescript(f"BEGIN; {TABLES} PRAGMA user_version={STORE_SCHEMA}; COMMIT;")
 
     def close(self) -> None:
-        """Fold the write-ahead log into the one file, so that it can be copied and read from a read-only folder."""
+        """Fold the write-ahead log into the one file, so that it can be copied and read from a read-only folder.
+
+        While somebody else looks into the file that has to wait for the next close; nothing is lost by it.
+        """
         try:
             if not self._read_only:
-                self._connection.execute("PRAGMA journal_mode=DELETE")
+                with suppress(sqlite3.OperationalError):
+                    self._connection.execute("PRAGMA journal_mode=DELETE")
         finally:
             self._connection.close()
 

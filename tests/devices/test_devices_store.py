@@ -115,3 +115,14 @@ def test_reading_does_not_make_a_store(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         SampleStore(tmp_path / "none.sqlite", read_only=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_closes_while_somebody_looks_into_it(tmp_path: Path) -> None:
+    with SampleStore(tmp_path / "s.sqlite") as store:
+        reader = sqlite3.connect(tmp_path / "s.sqlite")
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM samples").fetchone()
+        store.add(SAMPLE)
+    reader.close()
+    with SampleStore(tmp_path / "s.sqlite", read_only=True) as store:
+        assert store.samples() == [SAMPLE]

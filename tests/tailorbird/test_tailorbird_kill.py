@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,6 @@ def test_a_killed_search_ends_as_an_undisturbed_one(world, tmp_path):
     assert kills >= 3, "the moments must fall into the run"
     finish(line, tmp_path / "home-broken", broken)
     assert found(broken / "run") == found(whole / "run")
-    record = json.loads((broken / "run/run.json").read_text())
-    assert all(stage["seconds"] > 0 for stage in record["stages"].values())
 
 
 def stored(folder: Path) -> dict[tuple[str, str, int, int], float]:
@@ -87,7 +86,7 @@ def stored(folder: Path) -> dict[tuple[str, str, int, int], float]:
     database = folder / "measurements.sqlite"
     if not database.is_file():
         return {}
-    with sqlite3.connect(database) as store:
+    with closing(sqlite3.connect(database)) as store:
         if not store.execute("SELECT 1 FROM sqlite_master WHERE name = 'samples'").fetchone():
             return {}
         rows = store.execute("SELECT key, workload, process, round, milliseconds FROM samples").fetchall()
