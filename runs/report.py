@@ -56,11 +56,15 @@ class Report:
         self._parts.append(_Text(text))
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """A table; numbers stand to the right, floats with four significant digits, None as a dash."""
+        """A table; columns of numbers stand to the right, floats have four significant digits, None is a dash."""
         for row in rows:
             if len(row) != len(headers):
                 raise ValueError(f"a row of {len(row)} cells under {len(headers)} headers")
-        self._parts.append(_Table(tuple(headers), tuple(tuple(_cell(value) for value in row) for row in rows)))
+        figures = [all(value is None or _is_number(value) for value in column) for column in zip(*rows, strict=True)]
+        cells = tuple(
+            tuple(_Cell(_shown(value), number) for value, number in zip(row, figures, strict=True)) for row in rows
+        )
+        self._parts.append(_Table(tuple(headers), cells))
 
     def figure(self, figure: Figure) -> None:
         """A plotly figure, kept interactive."""
@@ -77,12 +81,15 @@ class Report:
         write_bytes_atomic(path, html.encode())
 
 
-def _cell(value: object) -> _Cell:
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
     if value is None:
-        return _Cell("–", number=False)
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return _Cell(str(value), number=False)
-    if isinstance(value, Integral):
-        return _Cell(str(value), number=True)
+        return "–"
+    if not _is_number(value) or isinstance(value, Integral):
+        return str(value)
+    assert isinstance(value, Real)
     number = float(value)
-    return _Cell(f"{number:,.0f}" if abs(number) >= 10_000 else f"{number:.4g}", number=True)
+    return f"{number:,.0f}" if abs(number) >= 10_000 else f"{number:.4g}"

@@ -126,6 +126,8 @@ def _verdict(verdict: Result) -> None:
 def _gap(share: float | None) -> str:
     if share is None:
         return "bag-of-words matches the teacher, so the task decides nothing"
+    if share < 0:
+        return "below bag-of-words"
     return f"{_percent(share)} of the gap from bag-of-words to teacher"
 
 
@@ -149,10 +151,15 @@ def distilled(result: Result) -> None:
 def exported(result: Result) -> None:
     """Size, parity and agreement of each file."""
     rows = [
-        [one["file"], f"{one['bytes'] / 1e6:.1f} MB", f"{one['max_abs_error']:.1e}", _percent(one["agreement"])]
+        [
+            one["file"],
+            f"{one['bytes'] / 1e6:.1f} MB",
+            f"{one['max_abs_error']:.1e}",
+            f"{_percent(one['agreement'])} of {one['examples']}",
+        ]
         for one in result["files"]
     ]
-    _table(f"Exported to {result['output']}", ["file", "size", "largest error", "label agreement"], rows)
+    _table(f"Exported to {result['output']}", ["file", "size", "largest error", "agreement on random ids"], rows)
 
 
 def measured(result: Result) -> None:

@@ -73,7 +73,14 @@ def test_cells_are_written_for_people(tmp_path):
     report.write(tmp_path / "report.html")
     cells = re.findall(r"<td( class=\"number\")?>([^<]*)</td>", (tmp_path / "report.html").read_text(encoding="utf-8"))
     assert [text for _, text in cells] == ["name", "3", "0.1235", "123,457", "–", "True", "2.5", "7"]
-    assert [bool(number) for number, _ in cells] == [False, True, True, True, False, False, True, True]
+    assert [bool(number) for number, _ in cells] == [False, True, True, True, True, False, True, True]
+
+
+def test_a_column_of_words_and_numbers_stays_to_the_left(tmp_path):
+    report = Report("mixed")
+    report.table(["what", "value"], [["cores", 2], ["system", "Linux"]])
+    report.write(tmp_path / "report.html")
+    assert "<td>2</td>" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_crooked_table_is_refused():
