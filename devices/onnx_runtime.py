@@ -9,8 +9,7 @@ import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
-from devices.pytorch import without_rest
-from devices.target import TARGETS, Artifact, OnnxArtifact, Session, Target, wrong_artifact
+from devices.target import TARGETS, Artifact, OnnxArtifact, Session, Target, without_rest, wrong_artifact
 from devices.workload import Workload
 from runs.errors import UserError
 
@@ -70,7 +69,7 @@ class OnnxRuntimeTarget(Target):
     """ONNX Runtime's processor provider; int8 graphs carry their quantization themselves."""
 
     name = "onnxruntime"
-    artifact = "onnx"
+    artifact = "onnx-fused"
     precisions = ("fp32", "int8")
 
     def runtime(self) -> dict[str, str]:

@@ -5,18 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from devices.machine import Machine, this_machine
 from devices.workload import Precision, Workload
 from runs.errors import UserError
 from runs.registry import Registry
 
-ArtifactKind = Literal["torch", "onnx", "description"]
+if TYPE_CHECKING:
+    # A process that runs another runtime must not carry PyTorch's memory, which would be counted as that runtime's.
+    import torch
+
+ArtifactKind = Literal["torch", "onnx", "onnx-fused", "description"]
+"""`onnx` has portable operators alone; `onnx-fused` is the form that ONNX Runtime runs fastest."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,8 @@ class TorchArtifact:
     """A module in eval mode and the positional tensors it is called with."""
 
     key: str
-    module: torch.nn.Module
-    inputs: tuple[torch.Tensor, ...]
+    module: "torch.nn.Module"
+    inputs: "tuple[torch.Tensor, ...]"
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,14 @@ class Target(ABC):
 def wrong_artifact(target: Target, artifact: Artifact) -> UserError:
     """The error for an artifact of a kind that the target cannot run."""
     return UserError(f"target {target.name!r} runs {target.artifact} artifacts, and {artifact.key} is another kind.")
+
+
+def without_rest(rest: str, name: str) -> None:
+    """Raise `UserError` where something follows the name of a target that takes nothing after a colon."""
+    if rest:
+        raise UserError(
+            f"target {name!r} takes nothing after its name, and {rest!r} stands there: write --target {name}."
+        )
 
 
 TARGETS: Registry[Callable[[str], Target]] = Registry("target")

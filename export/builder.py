@@ -11,12 +11,6 @@ from onnx import TensorProto, helper
 
 from runs.errors import UserError
 
-OPSET = 17
-"""The first with LayerNormalization; every runtime of the last years loads it."""
-
-IR_VERSION = 8
-"""The file format's version that came with opset 17."""
-
 PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
 """A protobuf message ends at 2 GiB; one MiB is left for nodes and names."""
 
@@ -43,14 +37,39 @@ class GraphBuilder:
     """Collects nodes and initializers; every method that adds something returns the name of the tensor it made.
 
     All is written straight into the model, since `onnx.helper` copies the weights several times over.
+    `axes` are batch size and sequence length where the graph is made for these alone.
     """
 
-    def __init__(self) -> None:
-        opset = helper.make_opsetid("", OPSET)
-        self._model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="tailorbird", opset_import=[opset])
+    def __init__(self, opset: int, ir_version: int, axes: tuple[int | str, int | str] = ("batch", "sequence")) -> None:
+        imported = helper.make_opsetid("", opset)
+        self._model = onnx.ModelProto(ir_version=ir_version, producer_name="tailorbird", opset_import=[imported])
         self._model.graph.name = "tailorbird"
         self._made: set[str] = set()
+        self.axes = axes
         self._weight_bytes = 0
+
+    @property
+    def axes_known(self) -> tuple[int, int] | None:
+        """Batch size and sequence length, or None where either is dynamic."""
+        batch, sequence = self.axes
+        return (batch, sequence) if isinstance(batch, int) and isinstance(sequence, int) else None
+
+    def require(self, domain: str, version: int = 1) -> None:
+        """Say that operators of another domain than ONNX's own are used."""
+        if all(entry.domain != domain for entry in self._model.opset_import):
+            self._model.opset_import.append(helper.make_opsetid(domain, version))
+
+    def absorb(self, product: str, addend: str) -> bool:
+        """Let a `MatMul` of two matrices add `addend` as well, by making it a `Gemm`; False where it is no `MatMul`.
+
+        `product` must be the tensor made last and its source have two axes; `addend` spreads over the rows.
+        """
+        last = self._model.graph.node[-1]
+        if last.op_type != "MatMul" or last.output[0] != product:
+            return False
+        last.op_type = "Gemm"
+        last.input.append(addend)
+        return True
 
     def node(self, operator: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """Add an operator whose one output is called `name`."""
@@ -93,6 +112,10 @@ class GraphBuilder:
     def integers(self, *values: int) -> str:
         """An int64 vector constant, one per content in the whole graph."""
         return self._shared("integers:" + ",".join(map(str, values)), np.array(values, dtype=np.int64))
+
+    def weight_integers(self, name: str, values: Sequence[int]) -> str:
+        """An int64 vector constant with a name of its own."""
+        return self.weight(name, np.array(values, dtype=np.int64))
 
     def _shared(self, name: str, value: Array) -> str:
         return name if self.made(name) else self.weight(name, value)

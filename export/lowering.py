@@ -1,7 +1,7 @@
 """From an item to what a target can open: the one path that the profiler, the search and the verifier all take."""
 
 from collections.abc import Callable
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import nn
 from devices.target import Artifact, ArtifactKind, DescriptionArtifact, OnnxArtifact, TorchArtifact
 from devices.workload import Workload
 from export.builder import Array
+from export.form import Form
 from export.graph import stack_graph, student_graph
 from export.graph_file import graph_inputs, read_graph_file
 from export.items import Checkpoint, GraphFile, Item, Stack, item_key, item_to_json
@@ -21,7 +22,7 @@ from students.bert import load_model
 from students.model import StudentPreTrainedModel
 from students.spec import Block, EmbeddingBlock, HeadBlock, LayerBlock, StudentSpec
 
-LOWERING_VERSION = 1
+LOWERING_VERSION = 2
 """Goes up whenever a change here or in the graphs may change a latency; profiles of another version do not count."""
 
 
@@ -52,17 +53,23 @@ def _module_artifact(item: Item, workload: Workload, seed: int) -> TorchArtifact
     return TorchArtifact(item_key(item), module, tuple(torch.from_numpy(value) for value in inputs.values()))
 
 
-@LOWERINGS.register("onnx")
-def _graph_artifact(item: Item, workload: Workload, seed: int) -> OnnxArtifact:
+def _graph_artifact(dialect: str, item: Item, workload: Workload, seed: int) -> OnnxArtifact:
     if isinstance(item, GraphFile):
         return OnnxArtifact(item_key(item), item.path, graph_inputs(read_graph_file(item.path), workload, seed))
-    module = load_module(item, seed)
+    module, form = load_module(item, seed), Form(dialect, workload.precision)
     inputs = example_inputs(item, module, workload, seed)
     if isinstance(item, Stack):
-        model = stack_graph(item, module_weights(module), workload.precision)
+        model = stack_graph(item, module_weights(module), form)
     else:
-        model = student_graph(spec_of(item, module), module_weights(module), workload.precision)
+        model = student_graph(spec_of(item, module), module_weights(module), form)
     return OnnxArtifact(item_key(item), model.SerializeToString(), inputs)
+
+
+GRAPH_DIALECTS: dict[str, str] = {"onnx": "portable", "onnx-fused": "onnxruntime"}
+"""Artifact kinds that are graphs, and the dialect that each is written in."""
+
+for _kind, _dialect in GRAPH_DIALECTS.items():
+    LOWERINGS.register(_kind)(partial(_graph_artifact, _dialect))
 
 
 @singledispatch

@@ -10,12 +10,13 @@ from typing import Any
 import onnx
 from transformers import AutoTokenizer
 
-from devices.workload import Precision
 from export.arithmetic import ARITHMETICS
 from export.builder import Array
+from export.form import DEFAULT_FORMS, FILE_PATTERN, Form
 from export.graph import student_graph
 from export.graph_file import SPEC_KEY, read_graph_file
 from export.items import Checkpoint, checkpoint_files, item_key
+from export.part import DIALECTS
 from export.verify import Batch, Parity, Text, compare, random_batches, run_graph, run_model, text_batches
 from export.weights import module_weights
 from runs.errors import UserError
@@ -23,11 +24,8 @@ from runs.files import write_bytes_atomic
 from students.bert import load_model
 from students.model import StudentPreTrainedModel
 
-FILES: dict[Precision, str] = {"fp32": "student.onnx", "int8": "student.int8.onnx"}
-"""Precision → name of the file."""
-
-COMPANIONS = ("student", "verdict.json", *FILES.values())
-"""What a folder of ours may hold; any of them marks it as such."""
+COMPANIONS = ("student", "verdict.json")
+"""What a folder of ours may hold beside ONNX files; any of them marks it as such."""
 
 PARITY_LIMIT = 1e-4
 """Largest difference an fp32 file may show, for answers of up to 1; for larger ones it grows with them."""
@@ -38,70 +36,78 @@ class ExportedFile:
     """A written file and how it compares with its checkpoint."""
 
     path: Path
-    precision: Precision
+    form: Form
     size_bytes: int
     parity: Parity
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and names."""
-        about = {"file": self.path.name, "precision": self.precision, "bytes": self.size_bytes}
-        return {**about, **asdict(self.parity)}
+        return {"file": self.path.name, **asdict(self.form), "bytes": self.size_bytes, **asdict(self.parity)}
 
 
 def export_student(
     checkpoint: Path,
     output: Path,
-    precisions: Sequence[Precision] = ("fp32", "int8"),
+    forms: Sequence[Form] = DEFAULT_FORMS,
     texts: Sequence[Text] | None = None,
     *,
     maximum_length: int = 128,
 ) -> list[ExportedFile]:
-    """Write `student.onnx` and `student.int8.onnx` of a student or BERT checkpoint into the folder `output`.
+    """Write a student or BERT checkpoint into the folder `output`, one file a form (`Form.file_name`).
 
     Every file is run in ONNX Runtime and compared with the checkpoint on `texts`, cut at `maximum_length` tokens, or on
     random ids without them, before any is written. Raises `UserError` for a checkpoint that is not one, an output
     folder that holds something else, texts without a tokenizer, and an fp32 file beyond `PARITY_LIMIT`.
     """
-    wanted = list(dict.fromkeys(precisions))
-    for precision in wanted:
-        _ = ARITHMETICS[precision]
+    wanted = list(dict.fromkeys(forms))
+    for form in wanted:
+        check_form(form)
     checkpoint_files(checkpoint)
-    _check_output(output, checkpoint)
+    _check_output(output, checkpoint, {form.file_name for form in wanted})
     model = load_model(checkpoint)
     batches = _batches(checkpoint, model, texts, maximum_length)
     references = list(run_model(model, batches))
-    ready = [(precision, *_verified(checkpoint, model, precision, batches, references)) for precision in wanted]
+    ready = [(form, *_verified(checkpoint, model, form, batches, references)) for form in wanted]
     exported = []
-    for precision, data, parity in ready:
-        path = output / FILES[precision]
+    for form, data, parity in ready:
+        path = output / form.file_name
         write_bytes_atomic(path, data)
-        exported.append(ExportedFile(path, precision, len(data), parity))
+        exported.append(ExportedFile(path, form, len(data), parity))
     return exported
+
+
+def check_form(form: Form) -> None:
+    """Raise `UserError` for a name that no registry knows or an axis of no length."""
+    _ = DIALECTS[form.dialect], ARITHMETICS[form.precision], ARITHMETICS[form.embeddings or form.precision]
+    for name in ("batch_size", "sequence_length"):
+        size = getattr(form, name)
+        if size is not None and size < 1:
+            raise UserError(f"{name} is {size}: a fixed axis needs a length of at least 1.")
 
 
 def _verified(
     checkpoint: Path,
     model: StudentPreTrainedModel,
-    precision: Precision,
+    form: Form,
     batches: Sequence[Batch],
     references: Sequence[Array],
 ) -> tuple[bytes, Parity]:
     """The model's file as bytes, checked and compared with the model's own answers."""
     spec = model.config.spec_object
-    graph = student_graph(spec, module_weights(model), precision, _metadata(checkpoint, model, precision))
+    graph = student_graph(spec, module_weights(model), form, _metadata(checkpoint, model, form))
     onnx.checker.check_model(graph, full_check=True)
     data = graph.SerializeToString()
     parity = compare(references, run_graph(data, batches), spec.head.kind)
     limit = PARITY_LIMIT * max(1.0, parity.largest)
-    if precision == "fp32" and not parity.max_abs_error <= limit:
+    if form.exact and not parity.max_abs_error <= limit:
         raise UserError(
-            f"{FILES[precision]} differs from {checkpoint} by {parity.max_abs_error:.2g}, more than {limit:.2g}: "
+            f"{form.file_name} differs from {checkpoint} by {parity.max_abs_error:.2g}, more than {limit:.2g}: "
             "nothing was written; check the checkpoint for weights that are not finite."
         )
     return data, parity
 
 
-def _metadata(checkpoint: Path, model: StudentPreTrainedModel, precision: Precision) -> dict[str, str]:
+def _metadata(checkpoint: Path, model: StudentPreTrainedModel, form: Form) -> dict[str, str]:
     try:
         own = version("tailorbird")
     except PackageNotFoundError:
@@ -109,7 +115,7 @@ def _metadata(checkpoint: Path, model: StudentPreTrainedModel, precision: Precis
     labels = model.config.id2label or {}
     return {
         "tailorbird.version": own,
-        "tailorbird.precision": precision,
+        "tailorbird.form": json.dumps(asdict(form)),
         "tailorbird.checkpoint": item_key(Checkpoint(checkpoint)),
         "labels": json.dumps(list(labels.values()), ensure_ascii=False),
         SPEC_KEY: json.dumps(model.config.spec_object.to_json()),
@@ -145,16 +151,16 @@ def load_tokenizer(checkpoint: Path) -> Any:
         raise UserError(f"the tokenizer in {checkpoint} cannot be read: {reason}") from None
 
 
-def _check_output(output: Path, checkpoint: Path) -> None:
+def _check_output(output: Path, checkpoint: Path, new: set[str]) -> None:
     """Raise `UserError` unless `output` is new, empty, a folder of ours, or the checkpoint itself."""
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file: name a folder for the ONNX files.")
     if not output.exists():
         return
     names = {path.name for path in output.iterdir()}
-    ours = not names.isdisjoint(COMPANIONS) or output.resolve() == checkpoint.resolve()
-    if names and not ours:
+    known = any(output.glob(FILE_PATTERN)) or not names.isdisjoint(COMPANIONS)
+    if names and not known and output.resolve() != checkpoint.resolve():
         raise UserError(f"the folder {output} holds something else ({min(names)}): name a new or empty folder.")
-    for name in names.intersection(FILES.values()):
+    for name in sorted(names & new):
         if SPEC_KEY not in read_graph_file(output / name).metadata:
             raise UserError(f"{output / name} is there already and not of our making: name another folder.")

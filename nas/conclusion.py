@@ -6,7 +6,7 @@ from typing import Any
 from distill.bag_of_words import bag_of_words_score
 from distill.evaluation import evaluate
 from distill.examples import Split
-from export.student import FILES
+from export.form import FILES
 from export.verify import Text, compare, run_graph, run_model, text_batches
 from nas.budget import Budget
 from nas.card import CARD_FILE, model_card
@@ -40,13 +40,11 @@ def conclude(
     scored = evaluate(model, tokenizer, ground.task.test, teacher.maximum_length)
     batches = text_batches(tokenizer, texts_of(ground.task.test), maximum_length=teacher.maximum_length)
     answers, head = list(run_model(model, batches)), delivered.finalist.candidate.spec.head.kind
-    parities = {
-        precision: compare(answers, run_graph(folder / file, batches), head) for precision, file in FILES.items()
-    }
+    parities = {file: compare(answers, run_graph(folder / file, batches), head) for file in FILES}
     timed = _file_times(context, budget, delivered)
     files = [
-        FileFacts(file, (folder / file).stat().st_size, precision, timed[file], parities[precision].agreement)
-        for precision, file in FILES.items()
+        FileFacts(file, (folder / file).stat().st_size, form.precision, timed[file], parities[file].agreement)
+        for file, form in FILES.items()
     ]
     how = Circumstances(
         ground.target,
@@ -65,7 +63,7 @@ def conclude(
         TeacherFacts(teacher.name, teacher.licence, teacher.parameters, delivered.teacher.p50_ms),
         Scores(baselines["metric"], baselines["teacher"], scored.score, baselines["bag_of_words"]),
         files,
-        parities["fp32"],
+        parities["student.onnx"],
         seconds,
     )
     write_bytes_atomic(folder / CHECKPOINT / CARD_FILE, model_card(verdict).encode())

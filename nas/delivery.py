@@ -10,8 +10,10 @@ from devices.measurement import Measurement
 from devices.target import open_target
 from devices.workload import Workload
 from distill.distillation import distil
+from export.form import FILES, Form
 from export.items import Checkpoint, GraphFile, Item, item_key
-from export.student import FILES, export_student
+from export.lowering import GRAPH_DIALECTS
+from export.student import export_student
 from nas.budget import Budget
 from nas.candidates import finalists_of, further_finalists
 from nas.context import Context
@@ -113,7 +115,7 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
         context.progress.say(f"{budget.label}: exporting, and measuring the student once more beside its teacher")
         with folder_atomic(context.result_folder(budget.label)) as scratch:
             shutil.copytree(made, scratch / CHECKPOINT, ignore=shutil.ignore_patterns("checkpoint-*"))
-            export_student(scratch / CHECKPOINT, scratch, tuple(FILES))
+            export_student(scratch / CHECKPOINT, scratch)
         folder, target = context.result_folder(budget.label), context.ground.target
         own = target_artifact(folder, target, budget.workload)
         items: dict[str, Item] = {"student": own, "teacher": Checkpoint(context.teacher.folder)}
@@ -126,22 +128,24 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
 
     found = context.run.stage(export_stage(budget, finalist), run)
     student, teacher = (measurement_from_json(found[part]) for part in ("student", "teacher"))
-    files_ms = {name: value["p50_ms"] for name, value in found.items() if name in FILES.values()}
-    if files_ms:
-        files_ms[FILES[budget.workload.precision]] = student.p50_ms
+    own = target_artifact(context.result_folder(budget.label), context.ground.target, budget.workload)
+    files_ms = {name: value["p50_ms"] for name, value in found.items() if name in FILES}
+    if files_ms and isinstance(own, GraphFile):
+        files_ms[own.path.name] = student.p50_ms
     return Delivered(finalist, student, teacher, files_ms)
 
 
 def graph_files(folder: Path) -> dict[str, Item]:
     """The exported files of a result folder by name."""
-    return {name: GraphFile(folder / name) for name in FILES.values()}
+    return {name: GraphFile(folder / name) for name in FILES}
 
 
 def target_artifact(folder: Path, target: str, workload: Workload) -> Item:
     """What a target runs of a result folder: the ONNX file of the workload's precision, or the checkpoint."""
-    if open_target(target).artifact == "onnx":
-        return GraphFile(folder / FILES[workload.precision])
-    return Checkpoint(folder / CHECKPOINT)
+    dialect = GRAPH_DIALECTS.get(open_target(target).artifact)
+    if dialect is None:
+        return Checkpoint(folder / CHECKPOINT)
+    return GraphFile(folder / Form(dialect, workload.precision).file_name)
 
 
 def measurement_from_json(value: dict[str, Any]) -> Measurement:

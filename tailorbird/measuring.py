@@ -7,8 +7,9 @@ from typing import Any
 
 from devices.target import open_target
 from devices.workload import Workload
+from export.form import FILES
 from export.items import Checkpoint, GraphFile, Item
-from export.student import FILES
+from export.lowering import GRAPH_DIALECTS
 from profiler.processes import FINAL_POLICY, measure_items
 from runs.errors import UserError
 from runs.files import read_json
@@ -53,7 +54,7 @@ def _row(results: dict[Any, Any]) -> dict[str, Any]:
 
 def _jobs(student: Path, target: str, workload: Workload, is_result: bool) -> Iterator[tuple[str, Item, str, Workload]]:
     """File name, item, target and workload of each measurement; the target's own artifact comes first."""
-    wants_graph = open_target(target).artifact == "onnx"
+    wants_graph = open_target(target).artifact in GRAPH_DIALECTS
     if student.is_file():
         if not wants_graph:
             raise UserError(f"{student} is a graph file and {target} runs checkpoints: use --target onnxruntime.")
@@ -62,9 +63,9 @@ def _jobs(student: Path, target: str, workload: Workload, is_result: bool) -> It
         if not wants_graph:
             yield "student", Checkpoint(student / "student"), target, workload
         graph_target = target if wants_graph else "onnxruntime"
-        for precision, name in FILES.items():
+        for name, form in FILES.items():
             if (student / name).is_file():
-                circumstances = replace(workload, precision=precision)
+                circumstances = replace(workload, precision=form.precision)
                 yield name, GraphFile(student / name), graph_target, circumstances
     elif student.is_dir():
         yield student.name, Checkpoint(student), target, workload

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from export.form import Form
 from export.items import (
     ITEM_READERS,
     Checkpoint,
@@ -27,7 +28,7 @@ LAYER = LayerBlock(24, TransformerLayer(2, 16, 40))
 
 @pytest.fixture
 def items(student_folder: Path, tmp_path: Path, uneven_spec: StudentSpec) -> dict[str, Item]:
-    export_student(student_folder, tmp_path / "files", ("fp32",))
+    export_student(student_folder, tmp_path / "files", (Form(),))
     return {
         "stack": Stack(LAYER, 3),
         "student": uneven_spec,

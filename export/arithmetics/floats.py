@@ -1,0 +1,34 @@
+"""fp32: weights as they are; fp16: weights stored in half precision and widened before they are used.
+
+Widening a weight is arithmetic on constants, which runtimes do once, at load: a file of half the size, the same
+latency. A table is widened row by row as it is read, so it also takes half the memory.
+"""
+
+from export.arithmetics.contract import ARITHMETICS, Arithmetic
+from export.arithmetics.rounding import halved
+from export.builder import FLOAT, Array, GraphBuilder
+
+
+def _float_product(builder: GraphBuilder, source: str, weight: Array, name: str) -> str:
+    # MatMul and not Gemm, since sources may have three axes; it wants the weight as [in, out].
+    return builder.node("MatMul", [source, builder.weight(f"{name}.weight", weight.T)], f"{name}.product")
+
+
+def float_rows(builder: GraphBuilder, ids: str, table: Array, name: str) -> str:
+    """The rows of a table in fp32."""
+    return builder.node("Gather", [builder.weight(f"{name}.weight", table), ids], name)
+
+
+def _half_product(builder: GraphBuilder, source: str, weight: Array, name: str) -> str:
+    stored = builder.weight(f"{name}.weight", halved(weight.T))
+    wide = builder.node("Cast", [stored], f"{name}.weight.wide", to=FLOAT)
+    return builder.node("MatMul", [source, wide], f"{name}.product")
+
+
+def _half_rows(builder: GraphBuilder, ids: str, table: Array, name: str) -> str:
+    read = builder.node("Gather", [builder.weight(f"{name}.weight", halved(table)), ids], f"{name}.halves")
+    return builder.node("Cast", [read], name, to=FLOAT)
+
+
+ARITHMETICS.register("fp32")(Arithmetic(_float_product, float_rows))
+ARITHMETICS.register("fp16")(Arithmetic(_half_product, _half_rows))
