@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from devices.pytorch import tensors_of, without_rest
-from devices.target import TARGETS, Artifact, Session, Target, TorchArtifact, wrong_artifact
+from devices.pytorch import tensors_of
+from devices.target import TARGETS, Artifact, Session, Target, TorchArtifact, without_rest, wrong_artifact
 from devices.workload import Workload
 from runs.errors import UserError
 

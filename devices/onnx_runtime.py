@@ -1,5 +1,6 @@
 """The target `onnxruntime`: ONNX Runtime on this machine's processor, every graph optimisation on."""
 
+import re
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -28,6 +29,9 @@ LOAD_ERRORS: tuple[type[Exception], ...] = (
 )
 """What ONNX Runtime raises for a file it cannot run; they have no base class of their own."""
 
+NEWEST_OPSET = re.compile(r"is till opset (\d+)")
+"""Stands in its message about a file of an opset that it does not know yet."""
+
 
 class OnnxRuntimeSession(Session):
     """An `InferenceSession` with one operator running at a time, on the workload's threads."""
@@ -43,7 +47,7 @@ class OnnxRuntimeSession(Session):
         try:
             self._session: Any = onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
         except LOAD_ERRORS as problem:
-            raise UserError(f"ONNX Runtime cannot load {artifact.key}: {_first_line(problem)}") from problem
+            raise UserError(f"ONNX Runtime cannot load {artifact.key}: {_plain_reason(problem)}") from problem
         wanted = {node.name for node in self._session.get_inputs()}
         if wanted != set(artifact.inputs):
             takes, fed = (", ".join(sorted(names)) for names in (wanted, set(artifact.inputs)))
@@ -61,7 +65,11 @@ class OnnxRuntimeSession(Session):
         return (perf_counter_ns() - start) / 1e6
 
 
-def _first_line(problem: Exception) -> str:
+def _plain_reason(problem: Exception) -> str:
+    """What was wrong, without where in ONNX Runtime's own sources it was found."""
+    newest = NEWEST_OPSET.search(str(problem))
+    if newest:
+        return f"it needs a later opset than {newest[1]}, the newest this version knows: export it for that one."
     return (str(problem).splitlines() or [type(problem).__name__])[0]
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from devices.target import TARGETS, Artifact, Session, Target, TorchArtifact, wrong_artifact
+from devices.target import TARGETS, Artifact, Session, Target, TorchArtifact, without_rest, wrong_artifact
 from devices.workload import Workload
-from runs.errors import UserError
 
 
 def tensors_of(output: Any) -> list[torch.Tensor]:
@@ -19,14 +18,6 @@ def tensors_of(output: Any) -> list[torch.Tensor]:
         return [output]
     parts = output.values() if isinstance(output, Mapping) else output
     return [tensor for part in parts if part is not None for tensor in tensors_of(part)]
-
-
-def without_rest(rest: str, name: str) -> None:
-    """Raise `UserError` where something follows the name of a target that takes nothing after a colon."""
-    if rest:
-        raise UserError(
-            f"target {name!r} takes nothing after its name, and {rest!r} stands there: write --target {name}."
-        )
 
 
 class CpuSession(Session):

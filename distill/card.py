@@ -6,16 +6,16 @@ from typing import Any
 from distill.examples import Task
 from distill.recipe import Recipe
 from distill.teachers import Teacher
-from students.spec import StudentSpec
+from students.spec import StudentSpec, layer_text
 
 
 def model_card(spec: StudentSpec, teacher: Teacher, task: Task, recipe: Recipe, result: Mapping[str, Any]) -> str:
     """Markdown for the student's README."""
-    widths = ", ".join(f"{layer.heads} heads × {layer.qkv_width} | {layer.ffn_width}" for layer in spec.layers)
+    layers = ", ".join(layer_text(layer) for layer in spec.layers)
     return f"""# A student of {teacher.name} for {task.name}
 
 Made by tailorbird: {len(spec.layers)} layers of hidden width {spec.hidden_width} \
-(attention heads × width | feed-forward width: {widths}), {spec.parameters():,} parameters.
+({layers}), {spec.parameters():,} parameters.
 
 - **Answers**: {", ".join(task.label_names)}
 - **Data**: {task.name}, from {task.source}; licence: {task.licence}

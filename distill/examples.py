@@ -31,6 +31,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def given(self) -> list[str | tuple[str, str]]:
+        """Each example's text, or pair of texts."""
+        return list(self.texts) if self.pairs is None else list(zip(self.texts, self.pairs, strict=True))
+
     def select(self, indices: Sequence[int]) -> "Split":
         """The examples at `indices`, in that order."""
         pairs = None if self.pairs is None else tuple(self.pairs[i] for i in indices)

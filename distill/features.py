@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from distill.batches import Batch
+from runs.errors import UserError
 from runs.registry import Registry
 from students.model import StudentConfig, encoder_of
+from students.spec import BottleneckLayer, TransformerLayer
 
 Layered = tuple[Tensor, ...]
 
@@ -65,6 +67,13 @@ def student_features(model: Any, batch: Batch, wants: frozenset[str]) -> Feature
     """Features of our own student form, which teachers take too."""
     encoder = encoder_of(model)
     needed = wants | ({"queries", "keys"} if "attention_scores" in wants else frozenset())
+    layers = model.config.spec_object.layers
+    for place, layer in enumerate(layers):
+        if needed & set(PROJECTIONS) and not isinstance(layer, TransformerLayer | BottleneckLayer):
+            raise UserError(
+                f"layer {place} of this model is of type {layer.type} and has no attention to compare: choose a recipe "
+                "without attention scores, queries, keys and values."
+            )
     kept: dict[str, list[Tensor]] = {name: [] for name in PROJECTIONS}
     modules = {"queries": "query", "keys": "key", "values": "value"}
     with ExitStack() as hooks:
@@ -76,14 +85,15 @@ def student_features(model: Any, batch: Batch, wants: frozenset[str]) -> Feature
             batch["input_ids"],
             batch["attention_mask"],
             batch["token_type_ids"],
-            output_hidden_states="hidden_states" in wants,
+            # A model that is only asked for logits leaves out what they do not need.
+            output_hidden_states=bool(needed & {"hidden_states", *PROJECTIONS}),
         )
     scores: Layered = ()
     if "attention_scores" in wants:
-        heads = [layer.heads for layer in model.config.spec_object.layers]
+        heads = [layer.heads for layer in layers]
         scores = tuple(_scores(q, k, n) for q, k, n in zip(kept["queries"], kept["keys"], heads, strict=True))
     layered = {name: tuple(kept[name]) for name in PROJECTIONS}
-    hidden = output.hidden_states or ()
+    hidden = output.hidden_states if "hidden_states" in wants else ()
     return Features(output.logits, batch["attention_mask"].bool(), hidden, scores, **layered)
 
 

@@ -75,5 +75,7 @@ for _recipe in (
         Optimization(3e-4, 6),
     ),
     Recipe("labels", (Term("labels"),), Optimization(3e-4, 3)),
+    # For layer types and shared weights, which cannot be cut from a teacher: what starts from nothing takes longer.
+    Recipe("from-random", (Term("logits", temperature=2.0),), Optimization(1e-3, 10), initialization="random"),
 ):
     RECIPES.register(_recipe.name)(_recipe)

@@ -7,12 +7,13 @@ differently is in `export.dialects`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
 
-from export.arithmetic import ARITHMETICS, Arithmetic
+from export.builder import Array
 from export.part import Heads, Part, query_scale
 from runs.registry import Registry
 from students.spec import Block, EmbeddingBlock, HeadBlock, LayerBlock, TransformerLayer
@@ -61,8 +62,9 @@ def feed_forward(part: Part, activation: str, hidden: str, prefix: str = "") -> 
 
 
 def _transformer(part: Part, layer: TransformerLayer, hidden: str, mask: str) -> str:
-    context = attention(part, layer.heads, layer.qkv_width, hidden, hidden, hidden, mask)
-    middle = part.norm(attended(part, context, hidden), "attention_norm")
+    made = replace(part, first_only=False).first(hidden) if part.first_only else hidden
+    context = attention(part, layer.heads, layer.qkv_width, made, hidden, hidden, mask)
+    middle = part.norm(attended(part, context, made), "attention_norm")
     return part.norm(feed_forward(part, layer.activation, middle), "ffn_norm")
 
 
@@ -72,29 +74,30 @@ LAYERS.register(TransformerLayer.type)(_transformer)
 
 
 def exactly(part: Part) -> Part:
-    """The part in fp32: for a head over one token a text int8 would save nothing and cost accuracy."""
-    exact: Arithmetic = ARITHMETICS["fp32"]
-    return part.with_arithmetic(exact)
+    """The part with products in fp32: for a head over one token a text int8 would save nothing and cost accuracy."""
+    return part.with_arithmetic(replace(part.arithmetic, product=part.arithmetic.small_product))
 
 
 @singledispatch
 def add_block(block: Block, part: Part, *inputs: str) -> str:
     """Add a block's operators and return the name of its output.
 
-    Inputs: an embedding takes ids and token types and gives [batch, sequence, h]; a layer takes hidden states in the
-    dialect's layout and additive mask; a head takes hidden states [batch, sequence, h].
+    Inputs: an embedding takes ids and token types, and positions where they do not count up from 0, and gives
+    [batch, sequence, h]; a layer takes hidden states in the dialect's layout and additive mask; a head takes hidden
+    states [batch, sequence, h], of which a pooled one may be given the first token alone.
     """
     raise TypeError(f"{type(block).__name__} is not a block")
 
 
 @add_block.register
-def _(block: EmbeddingBlock, part: Part, ids: str, token_types: str) -> str:
+def _(block: EmbeddingBlock, part: Part, ids: str, token_types: str, positions: str | None = None) -> str:
     word = part.arithmetic.rows(part.builder, ids, part.array("word.weight"), f"{part.prefix}word")
     types = part.node(
         "Gather", [part.vector("token_type.weight", part.array("token_type.weight")), token_types], "types"
     )
     # One Sum and not two Adds, which ONNX Runtime would fuse with the norm into its slow kernel.
-    total = part.node("Sum", [word, types, _places(part, ids)], "sum")
+    places = _places(part, ids) if positions is None else _places_at(part, positions)
+    total = part.node("Sum", [word, types, places], "sum")
     normed = part.norm(total, "norm")
     if not block.factorised:
         return normed
@@ -105,16 +108,26 @@ def _(block: EmbeddingBlock, part: Part, ids: str, token_types: str) -> str:
 def _places(part: Part, ids: str) -> str:
     """Position embeddings of as many tokens as there are, [sequence, embedding width]."""
     table, length = part.array("position.weight"), part.builder.axes[1]
+    whole = _table(part, table[:length] if isinstance(length, int) else table)
     if isinstance(length, int):
-        return part.vector("position.weight", table[:length])
-    whole = part.vector("position.weight", table)
+        return whole
     sizes, zero = part.node("Shape", [ids], "length", start=1), part.builder.integers(0)
     return part.node("Slice", [whole, zero, sizes, zero], "position")
 
 
+def _places_at(part: Part, positions: str) -> str:
+    """Position embeddings of int64 [batch, sequence], [batch, sequence, embedding width]."""
+    return part.node("Gather", [_table(part, part.array("position.weight")), positions], "position")
+
+
+def _table(part: Part, table: Array) -> str:
+    """The position embeddings as a constant, stored as the precision has it."""
+    return part.arithmetic.whole(part.builder, table, f"{part.prefix}position")
+
+
 @add_block.register
 def _(block: LayerBlock, part: Part, hidden: str, mask: str) -> str:
-    return LAYERS[block.layer.type](part, block.layer, hidden, mask)
+    return LAYERS[block.layer.type](part.narrowed() if block.first_only else part, block.layer, hidden, mask)
 
 
 @add_block.register

@@ -16,8 +16,12 @@ PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
 
 FLOAT = int(TensorProto.FLOAT)
 INT64 = int(TensorProto.INT64)
+INT8 = int(TensorProto.INT8)
 
 Array = npt.NDArray[Any]
+
+BIAS_INPUTS = {"MatMulIntegerToFloat": 6, "MatMulNBits": 5}
+"""Operators of ONNX Runtime's own that take a bias, and as which input."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,14 @@ class GraphBuilder:
             return False
         last.op_type = "Gemm"
         last.input.append(addend)
+        return True
+
+    def absorb_bias(self, product: str, bias: str) -> bool:
+        """As `absorb`, for a vector, which the operators of `BIAS_INPUTS` add as well."""
+        last = self._model.graph.node[-1]
+        if last.op_type not in BIAS_INPUTS or last.output[0] != product:
+            return self.absorb(product, bias)
+        last.input.extend([""] * (BIAS_INPUTS[last.op_type] - len(last.input)) + [bias])
         return True
 
     def node(self, operator: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:

@@ -1,6 +1,7 @@
 """The dialects: `portable` runs on any runtime of the last years, `onnxruntime` is what that runtime runs fastest."""
 
 import math
+from dataclasses import replace
 
 from export.builder import Array, GraphBuilder
 from export.part import DIALECTS, Dialect, Heads, Part
@@ -21,6 +22,9 @@ class Portable(Dialect):
 
     def as_stream(self, part: Part, source: str, width: int, name: str) -> str:
         return source
+
+    def first(self, part: Part, tokens: str, name: str) -> str:
+        return part.node("Gather", [tokens, part.builder.integers(0)], name, axis=1)
 
     def affine(self, part: Part, source: str, weight: Array, bias: Array, name: str) -> str:
         return part.add_bias(part.product(source, weight, name), bias, name)
@@ -76,14 +80,19 @@ class OnnxRuntime(Dialect):
         return builder.node("Reshape", [hidden, builder.integers(-1, width)], "stream")
 
     def as_tokens(self, part: Part, source: str, name: str) -> str:
+        if part.first_only:
+            return part.node("Unsqueeze", [source, part.builder.integers(1)], name)
         return part.node("Reshape", [source, self.SHAPE], name)
 
     def as_stream(self, part: Part, source: str, width: int, name: str) -> str:
         return part.node("Reshape", [source, part.builder.integers(-1, width)], name)
 
+    def first(self, part: Part, tokens: str, name: str) -> str:
+        return part.node("Gather", [tokens, part.builder.integer(0)], name, axis=1)
+
     def affine(self, part: Part, source: str, weight: Array, bias: Array, name: str) -> str:
         product = part.product(source, weight, name)
-        if part.builder.absorb(product, addend := part.vector(f"{name}.bias", bias)):
+        if part.builder.absorb_bias(product, addend := part.vector(f"{name}.bias", bias)):
             return product
         return part.node("Add", [product, addend], name)
 
@@ -92,8 +101,10 @@ class OnnxRuntime(Dialect):
         return product if part.builder.absorb(product, kept) else part.node("Add", [product, kept], f"{name}.residual")
 
     def attend(self, part: Part, heads: Heads, mask: str) -> str:
-        sources = [self.as_tokens(part, getattr(heads, role), f"{role}.tokens") for role in ("query", "key", "value")]
-        pairs = self._pairs(part.builder, mask)
+        looked_at = replace(part, first_only=False)
+        sources = [self.as_tokens(part, heads.query, "query.tokens")]
+        sources += [self.as_tokens(looked_at, getattr(heads, role), f"{role}.tokens") for role in ("key", "value")]
+        pairs = mask if part.first_only else self._pairs(part.builder, mask)
         numbers = {"q_num_heads": heads.heads, "kv_num_heads": heads.heads, "scale": 1.0}
         context = part.node("Attention", [*sources, pairs], "context.tokens", **numbers)
         return self.as_stream(part, context, heads.width, "context")

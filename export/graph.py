@@ -6,14 +6,30 @@ from functools import singledispatch
 
 import onnx
 
-import export.dialects  # noqa: F401  registers the dialects
+import export.dialects
+import export.layer_bottleneck
+import export.layer_convolution
+import export.layer_feed_forward  # noqa: F401  these register dialects and layer types
 from export.arithmetic import Ranges, choose
+from export.beginning import begin_both_ways
 from export.blocks import add_block
 from export.builder import FLOAT, INT64, GraphBuilder, Value
+from export.causal import begin_causal
 from export.form import Form
+from export.head_blocks import ANSWERS, Ending, tie
 from export.items import Stack, copies
-from export.part import DIALECTS, Part, Weights, additive_mask
-from students.spec import Block, EmbeddingBlock, HeadBlock, LayerBlock, StudentSpec
+from export.part import DIALECTS, Part, Weights
+from export.sharing import store_once
+from runs.errors import UserError
+from students.spec import (
+    Block,
+    EmbeddingBlock,
+    HeadBlock,
+    LanguageHeadBlock,
+    LayerBlock,
+    StudentSpec,
+    TokenHeadBlock,
+)
 
 PORTABLE = Form()
 
@@ -35,27 +51,28 @@ def student_graph(
 ) -> onnx.ModelProto:
     """A student as one graph.
 
-    Inputs `input_ids`, `attention_mask`, `token_type_ids`, int64 [batch, sequence]; output `logits` [batch, labels], or
-    `last_hidden_state` [batch, sequence, hidden] without a head. `weights` are named as in `StudentModel`'s state dict
-    plus `head.…`; arrays of another shape than the spec's raise `KeyError` or a failing `onnx.checker`. `ranges` are
-    those of `export.calibration`, for the precisions that need them.
+    Inputs `input_ids`, `attention_mask`, `token_type_ids`, int64 [batch, sequence]; outputs are the head kind's in
+    `ANSWERS`: `logits` [batch, labels] of a classifier, `last_hidden_state` [batch, sequence, hidden] without a head. A
+    causal graph takes and gives a cache as well (`export.causal`). `weights` are named as in `StudentModel`'s state
+    dict plus `head.…`; arrays of another shape than the spec's raise `KeyError` or a failing `onnx.checker`. `ranges`
+    are those of `export.calibration`, for the precisions that need them.
     """
-    part = start(form, weights, ranges)
-    builder, dialect = part.builder, part.dialect
-    tokens = [Value(name, INT64, form.axes) for name in ("input_ids", "attention_mask", "token_type_ids")]
-    embedding, *rest = spec.blocks()
-    embedded = add_block(embedding, replace(part, prefix="embeddings."), "input_ids", "token_type_ids")
-    mask = additive_mask(builder, "attention_mask")
-    hidden = dialect.enter(builder, embedded, spec.hidden_width)
+    begin = begin_causal if spec.head.kind == "causal-lm" else begin_both_ways
+    begun = begin(start(form, weights, ranges), spec, form)
+    part, rest = begun.part, spec.blocks()[1:]
+    hidden = part.dialect.enter(part.builder, begun.embedded, spec.hidden_width)
     for index, block in enumerate(block for block in rest if isinstance(block, LayerBlock)):
-        hidden = add_block(block, replace(part, prefix=f"layers.{index}."), hidden, mask)
-    hidden = dialect.as_tokens(part, hidden, "hidden")
-    answer = Value("last_hidden_state", FLOAT, (*form.axes, spec.hidden_width))
-    for head in (block for block in rest if isinstance(block, HeadBlock)):
+        hidden = add_block(block, replace(part, prefix=f"layers.{index}."), hidden, begun.mask)
+    ended = part.narrowed() if spec.first_only else part
+    hidden = part.dialect.as_tokens(ended, hidden, "hidden")
+    for head in (block for block in rest if not isinstance(block, LayerBlock)):
         hidden = add_block(head, replace(part, prefix="head."), hidden)
-        answer = Value("logits", FLOAT, (form.axes[0], head.labels))
-    builder.node("Identity", [hidden], answer.name)
-    return builder.model(tokens, [answer], metadata)
+    outputs = ANSWERS[spec.head.kind](Ending(part, hidden, spec, form))
+    model = part.builder.model([*begun.inputs, *begun.cache.inputs], [*outputs, *begun.cache.outputs], metadata)
+    tie(model)
+    if spec.sharing is not None:
+        store_once(model)
+    return model
 
 
 def stack_graph(stack: Stack, weights: Weights, form: Form = PORTABLE) -> onnx.ModelProto:
@@ -73,13 +90,20 @@ def stack_graph(stack: Stack, weights: Weights, form: Form = PORTABLE) -> onnx.M
         hidden = dialect.enter(builder, hidden, stack.block.hidden_width)
         for index in range(copies(stack)):
             hidden = add_block(stack.block, replace(part, prefix=f"layers.{index}."), hidden, *others)
-        hidden = dialect.as_tokens(part, hidden, "tokens")
+        hidden = dialect.as_tokens(part.narrowed() if stack.block.first_only else part, hidden, "tokens")
     else:
         hidden = add_block(stack.block, part, hidden, *others)
-    axes = form.axes[:1] if isinstance(stack.block, HeadBlock) else form.axes
-    width = stack.block.labels if isinstance(stack.block, HeadBlock) else stack.block.hidden_width
+    axes = stack_axes(stack.block, form)
+    width = stack.block.labels if isinstance(stack.block, HeadBlock | TokenHeadBlock) else stack.block.hidden_width
     builder.node("Identity", [hidden], "output")
     return builder.model(inputs, [Value("output", FLOAT, (*axes, width))])
+
+
+def stack_axes(block: Block, form: Form) -> tuple[int | str, ...]:
+    """The axes of what a stack of `block` gives, its width apart."""
+    if isinstance(block, LayerBlock) and block.first_only:
+        return (form.axes[0], 1)
+    return form.axes[:1] if isinstance(block, HeadBlock) else form.axes
 
 
 @singledispatch
@@ -100,5 +124,12 @@ def _(block: LayerBlock, form: Form) -> list[Value]:
 
 
 @stack_inputs.register
-def _(block: HeadBlock, form: Form) -> list[Value]:
+def _(block: HeadBlock | TokenHeadBlock, form: Form) -> list[Value]:
     return [Value("hidden", FLOAT, (*form.axes, block.hidden_width))]
+
+
+@stack_inputs.register
+def _(block: LanguageHeadBlock, form: Form) -> list[Value]:
+    raise UserError(
+        "a language model's head reads the word embedding, so it is lowered and timed in a whole model only."
+    )

@@ -18,6 +18,10 @@ from students.spec import StudentSpec
 SPEC_KEY = "tailorbird.spec"
 """The metadata entry in which our files carry their student's spec as JSON."""
 
+PAST = "past."
+CACHE_AXES = 4
+"""Keys and values of earlier tokens are inputs of this name and with so many axes."""
+
 FEW_IDS = 2
 """Ids below this are in any vocabulary; used where a file does not show the size of its own."""
 
@@ -158,11 +162,25 @@ FILLERS: tuple[tuple[str, Filler], ...] = (
 """Part of an input's name → what it is fed with; the first that fits."""
 
 
+def _no_past(given: GraphInput, info: GraphInfo, workload: Workload) -> Array:
+    """A cache before the first token, [batch, heads, 0, head width]."""
+    batch, heads, _, width = given.shape
+    if not isinstance(heads, int) or not isinstance(width, int):
+        raise UserError(f"the cache {given.name} of {info.path} does not say its heads and their width.")
+    return np.zeros((batch if isinstance(batch, int) else workload.batch_size, heads, 0, width), dtype=given.dtype)
+
+
 def graph_inputs(info: GraphInfo, workload: Workload, seed: int = 0) -> dict[str, Array]:
-    """Arrays of [batch, sequence] for every input: random ids, full masks; `UserError` for inputs of other kinds."""
+    """Arrays of [batch, sequence] for every input: random ids, full masks; `UserError` for inputs of other kinds.
+
+    The cache of a causal graph is empty.
+    """
     rng = np.random.default_rng(seed)
     filled: dict[str, Array] = {}
     for given in info.inputs:
+        if given.name.startswith(PAST) and len(given.shape) == CACHE_AXES:
+            filled[given.name] = _no_past(given, info, workload)
+            continue
         fill = next(filler for part, filler in FILLERS if part in given.name)
         if fill is _random_ids and given.dtype.kind not in "iu":
             raise UserError(f"input {given.name} of {info.path} takes {given.dtype}: only models over ids are run.")

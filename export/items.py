@@ -10,7 +10,16 @@ from export.graph_file import read_graph_file
 from runs.errors import UserError
 from runs.files import content_hash, file_sha256
 from runs.registry import Registry
-from students.spec import LAYER_TYPES, Block, EmbeddingBlock, HeadBlock, LayerBlock, StudentSpec
+from students.spec import (
+    LAYER_TYPES,
+    Block,
+    EmbeddingBlock,
+    HeadBlock,
+    LanguageHeadBlock,
+    LayerBlock,
+    StudentSpec,
+    TokenHeadBlock,
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +49,8 @@ Item = Stack | StudentSpec | Checkpoint | GraphFile
 
 
 def copies(stack: Stack) -> int:
-    """How many copies of the block a stack really has: only layers can follow each other."""
-    return stack.depth if isinstance(stack.block, LayerBlock) else 1
+    """How many copies of the block a stack really has: only layers that make all tokens can follow each other."""
+    return stack.depth if isinstance(stack.block, LayerBlock) and not stack.block.first_only else 1
 
 
 WEIGHT_FILES = ("model*.safetensors", "pytorch_model*.bin")
@@ -73,23 +82,33 @@ def _file_hash(path: Path) -> str:
     return _hash_of(path.resolve(), about.st_size, about.st_mtime_ns)
 
 
+PLAIN_BLOCKS: dict[type[Block], str] = {
+    EmbeddingBlock: "embedding",
+    HeadBlock: "head",
+    TokenHeadBlock: "token-head",
+    LanguageHeadBlock: "language-head",
+}
+"""Blocks that are numbers alone → what they are called."""
+
+
 def block_to_json(block: Block) -> dict[str, Any]:
     """A block's numbers, and which kind of block it is."""
     if isinstance(block, LayerBlock):
         layer = {"type": block.layer.type, **asdict(block.layer)}
-        return {"kind": "layer", "hidden_width": block.hidden_width, "layer": layer}
-    return {"kind": "embedding" if isinstance(block, EmbeddingBlock) else "head", **asdict(block)}
+        only = {"first_only": True} if block.first_only else {}
+        return {"kind": "layer", "hidden_width": block.hidden_width, "layer": layer, **only}
+    return {"kind": PLAIN_BLOCKS[type(block)], **asdict(block)}
 
 
-def _layer_block(hidden_width: int, layer: dict[str, Any]) -> LayerBlock:
+def _layer_block(hidden_width: int, layer: dict[str, Any], first_only: bool = False) -> LayerBlock:
     numbers = dict(layer)
-    return LayerBlock(hidden_width, LAYER_TYPES[numbers.pop("type")](**numbers))
+    return LayerBlock(hidden_width, LAYER_TYPES[numbers.pop("type")](**numbers), first_only)
 
 
 BLOCK_READERS: Registry[Callable[..., Block]] = Registry("block kind")
-BLOCK_READERS.register("embedding")(EmbeddingBlock)
 BLOCK_READERS.register("layer")(_layer_block)
-BLOCK_READERS.register("head")(HeadBlock)
+for _type, _kind in PLAIN_BLOCKS.items():
+    BLOCK_READERS.register(_kind)(_type)
 
 
 def block_from_json(value: dict[str, Any]) -> Block:
@@ -139,6 +158,10 @@ def item_from_json(value: Any) -> Item:
         raise UserError(f"this is not an item to measure: {problem!r}.") from None
 
 
+SHOWN = ("qkv_width", "ffn_width", "kernel", "bottleneck_width")
+"""Numbers of a layer that its key shows; the others are in its hash."""
+
+
 @singledispatch
 def item_key(item: Item) -> str:
     """A name for the item by its content: equal items have equal keys wherever they lie, and others have others."""
@@ -151,8 +174,8 @@ def _(item: Stack) -> str:
     kind = block_to_json(block)["kind"]
     readable = f"{kind}-{block.hidden_width}"
     if isinstance(block, LayerBlock):
-        layer = block.layer
-        readable = f"{copies(item)}x{layer.type}-{block.hidden_width}-q{layer.qkv_width}-f{layer.ffn_width}"
+        numbers = "-".join(f"{name[0]}{value}" for name, value in asdict(block.layer).items() if name in SHOWN)
+        readable = f"{copies(item)}x{block.layer.type}-{block.hidden_width}-{numbers}"
     return f"{readable}-{content_hash(item_to_json(item))}"
 
 

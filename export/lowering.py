@@ -12,6 +12,7 @@ from devices.target import Artifact, ArtifactKind, DescriptionArtifact, OnnxArti
 from devices.workload import Workload
 from export.builder import Array
 from export.form import Form
+from export.generation import graph_feed
 from export.graph import stack_graph, student_graph
 from export.graph_file import graph_inputs, read_graph_file
 from export.items import Checkpoint, GraphFile, Item, Stack, item_key, item_to_json
@@ -20,7 +21,15 @@ from runs.errors import UserError
 from runs.registry import Registry
 from students.bert import load_model
 from students.model import StudentPreTrainedModel
-from students.spec import Block, EmbeddingBlock, HeadBlock, LayerBlock, StudentSpec
+from students.spec import (
+    Block,
+    EmbeddingBlock,
+    HeadBlock,
+    LanguageHeadBlock,
+    LayerBlock,
+    StudentSpec,
+    TokenHeadBlock,
+)
 
 LOWERING_VERSION = 2
 """Goes up whenever a change here or in the graphs may change a latency; profiles of another version do not count."""
@@ -29,7 +38,8 @@ LOWERING_VERSION = 2
 def lower(item: Item, kind: ArtifactKind, workload: Workload, seed: int = 0) -> Artifact:
     """Make the item into an artifact of a kind; random weights and inputs come from `seed`.
 
-    Whole models are fed random ids, a mask of ones and token types of zero; stacks of layers random hidden states.
+    Whole models are fed random ids, a mask of ones and token types of zero, causal ones with an empty cache; stacks of
+    layers random hidden states.
     Raises `UserError` for an item that has no such form: an ONNX file as a module, int8 in PyTorch, a text longer than
     the model's positions, an unreadable checkpoint or file.
     """
@@ -61,7 +71,9 @@ def _graph_artifact(dialect: str, item: Item, workload: Workload, seed: int) -> 
     if isinstance(item, Stack):
         model = stack_graph(item, module_weights(module), form)
     else:
-        model = student_graph(spec_of(item, module), module_weights(module), form)
+        spec = spec_of(item, module)
+        model = student_graph(spec, module_weights(module), form)
+        inputs = graph_feed(spec, inputs)
     return OnnxArtifact(item_key(item), model.SerializeToString(), inputs)
 
 
@@ -141,8 +153,13 @@ def _(block: LayerBlock, workload: Workload, rng: np.random.Generator) -> dict[s
 
 
 @block_inputs.register
-def _(block: HeadBlock, workload: Workload, rng: np.random.Generator) -> dict[str, Array]:
+def _(block: HeadBlock | TokenHeadBlock, workload: Workload, rng: np.random.Generator) -> dict[str, Array]:
     return {"hidden": _states(block.hidden_width, workload, rng)}
+
+
+@block_inputs.register
+def _(block: LanguageHeadBlock, workload: Workload, rng: np.random.Generator) -> dict[str, Array]:
+    raise UserError("a language model's head reads the word embedding: it is lowered and timed in a whole model only.")
 
 
 def _states(width: int, workload: Workload, rng: np.random.Generator) -> Array:

@@ -30,6 +30,8 @@ class Part:
     weights: Weights
     prefix: str
     dialect: "Dialect"
+    first_only: bool = False
+    """Whether what flows from here on is the first token of each text alone."""
 
     def node(self, operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
         """An operator of this block."""
@@ -80,6 +82,15 @@ class Part:
         """[batch, sequence, `width`] in the layout that flows between layers."""
         return self.dialect.as_stream(self, source, width, name)
 
+    def first(self, hidden: str) -> str:
+        """The first token of each text, in the flowing layout."""
+        tokens = self.as_tokens(hidden, "tokens")
+        return self.dialect.first(self, tokens, "first")
+
+    def narrowed(self) -> "Part":
+        """The same block where the first token of each text alone flows."""
+        return replace(self, first_only=True)
+
     def with_arithmetic(self, arithmetic: Arithmetic) -> "Part":
         """The same block in another precision from here on."""
         return replace(self, arithmetic=arithmetic)
@@ -117,6 +128,10 @@ class Dialect(ABC):
         """[batch, sequence, `width`] → the flowing layout."""
 
     @abstractmethod
+    def first(self, part: Part, tokens: str, name: str) -> str:
+        """[batch, sequence, width] → the first token of each text, in the flowing layout."""
+
+    @abstractmethod
     def affine(self, part: Part, source: str, weight: Array, bias: Array, name: str) -> str:
         """`source` · `weight`ᵀ + `bias`."""
 
@@ -126,7 +141,10 @@ class Dialect(ABC):
 
     @abstractmethod
     def attend(self, part: Part, heads: Heads, mask: str) -> str:
-        """softmax(query · keyᵀ + mask) · value of every head, in the flowing layout; `mask` is `additive_mask`'s."""
+        """softmax(query · keyᵀ + mask) · value of every head, in the flowing layout; `mask` is `additive_mask`'s.
+
+        In a `first_only` part there are queries of the first tokens, and keys and values of all.
+        """
 
     @abstractmethod
     def gelu(self, part: Part, source: str, name: str) -> str:
@@ -145,5 +163,6 @@ def additive_mask(builder: GraphBuilder, attention_mask: str) -> str:
     """int64 [batch, sequence] of 1 and 0 → [batch, 1, 1, sequence] to add to scores; made once for all layers."""
     spread = builder.node("Unsqueeze", [attention_mask, builder.integers(1, 2)], "mask.spread")
     number = builder.node("Cast", [spread], "mask.float", to=FLOAT)
-    padding = builder.node("Sub", [builder.scalar(1.0), number], "mask.padding")
-    return builder.node("Mul", [padding, builder.scalar(MASKED_SCORE)], "mask")
+    # In this order zeros come out as +0.0; MNN tells −0.0 from it.
+    padding = builder.node("Sub", [number, builder.scalar(1.0)], "mask.padding")
+    return builder.node("Mul", [padding, builder.scalar(-MASKED_SCORE)], "mask")

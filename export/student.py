@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from transformers import AutoTokenizer
 
-from export.arithmetic import ARITHMETICS
+from export.arithmetic import ARITHMETICS, Ranges
 from export.builder import Array
 from export.form import DEFAULT_FORMS, FILE_PATTERN, Form
 from export.graph import student_graph
@@ -52,22 +52,24 @@ def export_student(
     texts: Sequence[Text] | None = None,
     *,
     maximum_length: int = 128,
+    ranges: Ranges | None = None,
 ) -> list[ExportedFile]:
     """Write a student or BERT checkpoint into the folder `output`, one file a form (`Form.file_name`).
 
     Every file is run in ONNX Runtime and compared with the checkpoint on `texts`, cut at `maximum_length` tokens, or on
-    random ids without them, before any is written. Raises `UserError` for a checkpoint that is not one, an output
-    folder that holds something else, texts without a tokenizer, and an fp32 file beyond `PARITY_LIMIT`.
+    random ids without them, before any is written. `ranges` are those of `export.calibration`. Raises `UserError` for a
+    checkpoint that is not one, an output folder that holds something else, texts without a tokenizer, and an fp32 file
+    beyond `PARITY_LIMIT`.
     """
     wanted = list(dict.fromkeys(forms))
     for form in wanted:
         check_form(form)
     checkpoint_files(checkpoint)
-    _check_output(output, checkpoint, {form.file_name for form in wanted})
+    check_output(output, checkpoint, {form.file_name for form in wanted})
     model = load_model(checkpoint)
     batches = _batches(checkpoint, model, texts, maximum_length)
     references = list(run_model(model, batches))
-    ready = [(form, *_verified(checkpoint, model, form, batches, references)) for form in wanted]
+    ready = [(form, *_verified(checkpoint, model, form, ranges, batches, references)) for form in wanted]
     exported = []
     for form, data, parity in ready:
         path = output / form.file_name
@@ -89,15 +91,17 @@ def _verified(
     checkpoint: Path,
     model: StudentPreTrainedModel,
     form: Form,
+    ranges: Ranges | None,
     batches: Sequence[Batch],
     references: Sequence[Array],
 ) -> tuple[bytes, Parity]:
     """The model's file as bytes, checked and compared with the model's own answers."""
     spec = model.config.spec_object
-    graph = student_graph(spec, module_weights(model), form, _metadata(checkpoint, model, form))
+    graph = student_graph(spec, module_weights(model), form, graph_metadata(checkpoint, model, form), ranges=ranges)
     onnx.checker.check_model(graph, full_check=True)
     data = graph.SerializeToString()
-    parity = compare(references, run_graph(data, batches), spec.head.kind)
+    masks = [batch["attention_mask"] for batch in batches]
+    parity = compare(references, run_graph(data, batches), spec.head.kind, masks)
     limit = PARITY_LIMIT * max(1.0, parity.largest)
     if form.exact and not parity.max_abs_error <= limit:
         raise UserError(
@@ -107,7 +111,8 @@ def _verified(
     return data, parity
 
 
-def _metadata(checkpoint: Path, model: StudentPreTrainedModel, form: Form) -> dict[str, str]:
+def graph_metadata(checkpoint: Path, model: StudentPreTrainedModel, form: Form) -> dict[str, str]:
+    """What our files say about themselves: toolkit version, form, checkpoint, labels and spec."""
     try:
         own = version("tailorbird")
     except PackageNotFoundError:
@@ -151,7 +156,7 @@ def load_tokenizer(checkpoint: Path) -> Any:
         raise UserError(f"the tokenizer in {checkpoint} cannot be read: {reason}") from None
 
 
-def _check_output(output: Path, checkpoint: Path, new: set[str]) -> None:
+def check_output(output: Path, checkpoint: Path, new: set[str]) -> None:
     """Raise `UserError` unless `output` is new, empty, a folder of ours, or the checkpoint itself."""
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file: name a folder for the ONNX files.")

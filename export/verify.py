@@ -1,7 +1,6 @@
 """Whether an ONNX file answers what its checkpoint answers: both are run, on real texts or on random ids."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,14 @@ import numpy as np
 import onnxruntime
 import torch
 
+from export.agreement import AGREEMENTS as AGREEMENTS
+from export.agreement import Parity as Parity
+from export.agreement import compare as compare
 from export.builder import Array
+from export.generation import keeps_cache, run_through_cache
 from runs.errors import UserError
-from runs.registry import Registry
 from students.model import StudentPreTrainedModel
-from students.spec import HeadKind, StudentSpec
+from students.spec import StudentSpec
 
 Batch = Mapping[str, Array]
 """`input_ids`, `attention_mask`, `token_type_ids`, int64 [batch, sequence]."""
@@ -22,24 +24,9 @@ Text = str | tuple[str, str]
 """A text, or a pair of texts for tasks over pairs."""
 
 ERRORS_ONLY = 3
-TOLERANCE = 0.05
-"""Regression answers agree within this share of the standard deviation of the model's own."""
 
-COSINE = 0.98
-"""An example's hidden states agree from this cosine similarity on."""
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far a file's answers are from the model's."""
-
-    max_abs_error: float
-    """Largest absolute difference of a logit, or of a hidden state where there is no head."""
-    agreement: float
-    """Share of examples with the same label; in regression, within `TOLERANCE`; without a head, beyond `COSINE`."""
-    largest: float
-    """Largest absolute number among the model's own answers, which tells whether an error is large."""
-    examples: int
+SPANS = ("start_logits", "end_logits")
+"""Answers that are two tensors: they are given side by side, [batch, sequence, 2]."""
 
 
 def open_graph(model: Path | bytes, threads: int = 0) -> Any:
@@ -56,23 +43,43 @@ def open_graph(model: Path | bytes, threads: int = 0) -> Any:
 
 
 def run_graph(graph: Any, batches: Iterable[Batch], threads: int = 0) -> Iterator[Array]:
-    """The first output of a graph for each batch; `graph` is a path, bytes or a session of `open_graph`."""
+    """A graph's answer for each batch; `graph` is a path, bytes or a session of `open_graph`.
+
+    That is its first output, start and end logits of spans side by side, and of a causal graph the logits of texts that
+    were fed through its cache in pieces.
+    """
     session = open_graph(graph, threads) if isinstance(graph, Path | bytes) else graph
     wanted = [given.name for given in session.get_inputs()]
+    names = [value.name for value in session.get_outputs()]
+    causal = keeps_cache(session)
     for batch in batches:
+        if causal:
+            if batch["token_type_ids"].any():
+                raise UserError("a causal graph knows single texts alone: give no pairs of texts.")
+            yield run_through_cache(session, batch["input_ids"], batch["attention_mask"])
+            continue
         missing = sorted(set(wanted) - set(batch))
         if missing:
             raise UserError(f"the graph wants an input called {missing[0]}: only {', '.join(batch)} can be given.")
-        yield session.run(None, {name: batch[name] for name in wanted})[0]
+        yield _joined(dict(zip(names, session.run(None, {name: batch[name] for name in wanted}), strict=True)))
+
+
+def _joined(answers: Mapping[str, Array]) -> Array:
+    if all(name in answers for name in SPANS):
+        return np.stack([answers[name] for name in SPANS], axis=-1)
+    return next(iter(answers.values()))
 
 
 def run_model(model: StudentPreTrainedModel, batches: Iterable[Batch]) -> Iterator[Array]:
-    """The checkpoint's own answer for each batch: logits, or the last hidden state without a head."""
+    """The checkpoint's own answer for each batch: logits, or the last hidden state without a head.
+
+    Those of spans are start and end logits side by side, as in `run_graph`.
+    """
     model.train(False)
     with torch.inference_mode():
         for batch in batches:
             answer = model(**{name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in batch.items()})
-            yield next(iter(answer.values())).numpy()
+            yield _joined({name: value.numpy() for name, value in answer.items() if torch.is_tensor(value)})
 
 
 def text_batches(
@@ -97,7 +104,11 @@ RANDOM_SHAPES = ((1, 8), (3, 33), (4, 128), (1, 1))
 
 
 def random_batches(spec: StudentSpec, seed: int = 0) -> list[dict[str, Array]]:
-    """Random ids and token types in several shapes, every example but the first of a batch padded at the end."""
+    """Random ids and token types in several shapes, every example but the first of a batch padded at the end.
+
+    Causal graphs know one type of token alone, so theirs are all 0.
+    """
+    types = 1 if spec.head.kind == "causal-lm" else spec.token_types
     rng = np.random.default_rng(seed)
     batches = []
     for batch_size, longest in RANDOM_SHAPES:
@@ -108,47 +119,13 @@ def random_batches(spec: StudentSpec, seed: int = 0) -> list[dict[str, Array]]:
             {
                 "input_ids": rng.integers(0, spec.vocabulary_size, shape),
                 "attention_mask": (np.arange(shape[1]) < lengths).astype(np.int64),
-                "token_type_ids": rng.integers(0, spec.token_types, shape),
+                "token_type_ids": rng.integers(0, types, shape),
             }
         )
     return batches
 
 
-AGREEMENTS: Registry[Callable[[Array, Array], Array]] = Registry("head")
-"""Head kind → (model's answers, file's answers) [batch, …] → bool [batch]."""
-
-
-@AGREEMENTS.register("classification")
-def _same_label(reference: Array, answer: Array) -> Array:
-    return np.asarray(reference.argmax(axis=-1) == answer.argmax(axis=-1))
-
-
-@AGREEMENTS.register("regression")
-def _close(reference: Array, answer: Array) -> Array:
-    near = np.abs(reference - answer) <= TOLERANCE * max(float(reference.std()), 1e-3)
-    return np.asarray(near.all(axis=-1))
-
-
-@AGREEMENTS.register("none")
-def _same_direction(reference: Array, answer: Array) -> Array:
-    one, other = (values.reshape(len(values), -1).astype(np.float64) for values in (reference, answer))
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return np.asarray((one * other).sum(axis=1) >= COSINE * lengths)
-
-
-def compare(references: Iterable[Array], answers: Iterable[Array], head: HeadKind) -> Parity:
-    """Parity of answers that were given batch by batch; answers that are not finite count as infinitely wrong."""
-    error = largest = 0.0
-    agreeing: list[Array] = []
-    for reference, answer in zip(references, answers, strict=True):
-        difference = np.abs(reference - answer)
-        error = max(error, float(difference.max()) if np.isfinite(difference).all() else float("inf"))
-        largest = max(largest, float(np.abs(reference).max()))
-        agreeing.append(AGREEMENTS[head](reference, answer))
-    agreed = np.concatenate(agreeing)
-    return Parity(error, float(agreed.mean()), largest, len(agreed))
-
-
 def verify(model: StudentPreTrainedModel, graph: Path | bytes, batches: Sequence[Batch]) -> Parity:
     """Run the checkpoint in PyTorch and the graph in ONNX Runtime over the same batches and compare the answers."""
-    return compare(run_model(model, batches), run_graph(graph, batches), model.config.spec_object.head.kind)
+    masks = [batch["attention_mask"] for batch in batches]
+    return compare(run_model(model, batches), run_graph(graph, batches), model.config.spec_object.head.kind, masks)

@@ -10,7 +10,7 @@ from torch import nn
 from export.builder import Array
 from export.items import Stack, copies
 from students.layers import BlockStack, build_block
-from students.model import StudentForSequenceClassification, build_student
+from students.model import build_student
 from students.spec import LayerBlock, StudentSpec
 
 POOL_SIZE = 2**20 + 7
@@ -73,11 +73,13 @@ def _(item: Stack, seed: int = 0) -> nn.Module:
 def _(item: StudentSpec, seed: int = 0) -> nn.Module:
     with torch.device("meta"):
         empty = build_student(item)
-    return _filled(empty, seed)
+    module = _filled(empty, seed)
+    # Weights that layers share came apart when each name was given an array of its own.
+    empty.tie_weights()
+    return module
 
 
 def module_weights(module: nn.Module) -> dict[str, Array]:
     """A module's weights as float32 arrays under the names that graphs use: an encoder's stand without `student.`."""
-    prefix = "student." if isinstance(module, StudentForSequenceClassification) else ""
     state = module.state_dict()
-    return {name.removeprefix(prefix): tensor.detach().float().cpu().numpy() for name, tensor in state.items()}
+    return {name.removeprefix("student."): tensor.detach().float().cpu().numpy() for name, tensor in state.items()}

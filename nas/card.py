@@ -3,7 +3,7 @@
 from typing import Any
 
 from nas.scoring import shape_text
-from students.spec import StudentSpec
+from students.spec import StudentSpec, transformer_layers
 
 CARD_FILE = "README.md"
 
@@ -19,7 +19,7 @@ def model_card(verdict: dict[str, Any]) -> str:
     low, high = latency["interval"]
     layers = [
         f"| {number} | {layer.heads} | {layer.qkv_width} | {layer.ffn_width} | {layer.activation} |"
-        for number, layer in enumerate(spec.layers, 1)
+        for number, layer in enumerate(transformer_layers(spec, "a search"), 1)
     ]
     files = [
         f"| {file['file']} | {file['precision']} | {file['bytes'] / 1e6:.1f} MB | {file['latency_ms']:.2f} ms "

@@ -5,9 +5,8 @@ from typing import Any
 
 from distill.bag_of_words import bag_of_words_score
 from distill.evaluation import evaluate
-from distill.examples import Split
 from export.form import FILES
-from export.verify import Text, compare, run_graph, run_model, text_batches
+from export.verify import compare, run_graph, run_model, text_batches
 from nas.budget import Budget
 from nas.card import CARD_FILE, model_card
 from nas.context import Context
@@ -38,7 +37,7 @@ def conclude(
     folder, ground, teacher = context.result_folder(budget.label), context.ground, context.teacher
     model, tokenizer = load_model(folder / CHECKPOINT), teacher.tokenizer()
     scored = evaluate(model, tokenizer, ground.task.test, teacher.maximum_length)
-    batches = text_batches(tokenizer, texts_of(ground.task.test), maximum_length=teacher.maximum_length)
+    batches = text_batches(tokenizer, ground.task.test.given(), maximum_length=teacher.maximum_length)
     answers, head = list(run_model(model, batches)), delivered.finalist.candidate.spec.head.kind
     parities = {file: compare(answers, run_graph(folder / file, batches), head) for file in FILES}
     timed = _file_times(context, budget, delivered)
@@ -81,11 +80,6 @@ def schedule(context: Context, budget: Budget) -> dict[str, float]:
         "steps": context.tryout.steps,
         "subset": context.effort.subset,
     }
-
-
-def texts_of(split: Split) -> list[Text]:
-    """The split's texts, or pairs of texts, as the verifier takes them."""
-    return list(split.texts) if split.pairs is None else list(zip(split.texts, split.pairs, strict=True))
 
 
 def _file_times(context: Context, budget: Budget, delivered: Delivered) -> dict[str, float]:

@@ -10,6 +10,7 @@ from devices.measurement import Measurement
 from devices.target import open_target
 from devices.workload import Workload
 from distill.distillation import distil
+from export.calibration import calibrate_on
 from export.form import FILES, Form
 from export.items import Checkpoint, GraphFile, Item, item_key
 from export.lowering import GRAPH_DIALECTS
@@ -21,6 +22,9 @@ from nas.finalists import Finalist
 from runs.files import folder_atomic
 
 CHECKPOINT = "student"
+CALIBRATION_TEXTS = 256
+"""Training texts from which rounding learns how far numbers reach."""
+
 FILES_TARGET = "onnxruntime"
 """The exported files are timed here whatever the target is."""
 
@@ -115,7 +119,9 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
         context.progress.say(f"{budget.label}: exporting, and measuring the student once more beside its teacher")
         with folder_atomic(context.result_folder(budget.label)) as scratch:
             shutil.copytree(made, scratch / CHECKPOINT, ignore=shutil.ignore_patterns("checkpoint-*"))
-            export_student(scratch / CHECKPOINT, scratch)
+            texts = context.ground.task.train.given()[:CALIBRATION_TEXTS]
+            ranges = calibrate_on(scratch / CHECKPOINT, texts, context.teacher.maximum_length)
+            export_student(scratch / CHECKPOINT, scratch, ranges=ranges)
         folder, target = context.result_folder(budget.label), context.ground.target
         own = target_artifact(folder, target, budget.workload)
         items: dict[str, Item] = {"student": own, "teacher": Checkpoint(context.teacher.folder)}
@@ -128,10 +134,9 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
 
     found = context.run.stage(export_stage(budget, finalist), run)
     student, teacher = (measurement_from_json(found[part]) for part in ("student", "teacher"))
-    own = target_artifact(context.result_folder(budget.label), context.ground.target, budget.workload)
     files_ms = {name: value["p50_ms"] for name, value in found.items() if name in FILES}
-    if files_ms and isinstance(own, GraphFile):
-        files_ms[own.path.name] = student.p50_ms
+    if files_ms:
+        files_ms[Form(GRAPH_DIALECTS["onnx-fused"], budget.workload.precision).file_name] = student.p50_ms
     return Delivered(finalist, student, teacher, files_ms)
 
 

@@ -14,7 +14,7 @@ from predictor.latency import LatencyPredictor
 from runs.errors import UserError
 from students import counts
 from students.space import SearchSpace
-from students.spec import Head, StudentSpec
+from students.spec import Head, StudentSpec, transformer_layers
 from students.table import SpecTable
 
 SEARCHED_FOR_FASTEST = 20_000
@@ -147,6 +147,7 @@ def shape_text(spec: StudentSpec) -> str:
     def span(values: list[int]) -> str:
         return str(values[0]) if min(values) == max(values) else f"{min(values)}-{max(values)}"
 
-    heads, ffn = span([layer.heads for layer in spec.layers]), span([layer.ffn_width for layer in spec.layers])
+    layers = transformer_layers(spec, "a search")
+    heads, ffn = span([layer.heads for layer in layers]), span([layer.ffn_width for layer in layers])
     plural = "" if len(spec.layers) == 1 else "s"
     return f"{len(spec.layers)} layer{plural} x {spec.hidden_width}, {heads} heads, FFN {ffn}"

@@ -61,12 +61,13 @@ def flops_and_one(table: SpecTable, workload: Workload) -> Matrix:
     """Millions of FLOPs, and 1 for what a call costs [n, 2]."""
     batch, length = workload.batch_size, workload.sequence_length
     hidden, embedding = table.hidden_width, table.embedding_width
-    layers = counts.layer_flops(hidden[:, None], table.qkv_width, table.ffn_width, batch, length) * table.present
+    answered = table.answered(batch, length)
+    layers = counts.layer_flops(hidden[:, None], table.qkv_width, table.ffn_width, batch, length, answered)
     factorised = ((embedding > 0) & (embedding != hidden)).astype(np.float64)
-    answered = (table.labels > 0).astype(np.float64)
+    headed = (table.labels > 0).astype(np.float64)
     ends = counts.embedding_flops(embedding, hidden, factorised, batch, length)
-    ends = ends + answered * counts.head_flops(hidden, table.labels, batch)
-    return np.column_stack([(layers.sum(axis=1) + ends) / 1e6, np.ones(len(table))])
+    ends = ends + headed * counts.head_flops(hidden, table.labels, batch)
+    return np.column_stack([((layers * table.present).sum(axis=1) + ends) / 1e6, np.ones(len(table))])
 
 
 @dataclass(frozen=True)

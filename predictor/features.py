@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from devices.workload import Workload
+from runs.errors import UserError
 from students import counts
 from students.table import ACTIVATIONS, Column, SpecTable
 
@@ -23,29 +24,33 @@ def _padding(width: Column) -> Column:
 
 def _layer_terms(table: SpecTable, batch: int, length: int) -> dict[str, Column]:
     """Every term [n, depth] of transformer layers; 0 where a row has no layer."""
-    tokens, pairs = batch * length, batch * length * length
     present = table.present
+    tokens, answered = batch * length, table.answered(batch, length) * present
+    pairs = answered * length
     hidden = table.hidden_width[:, None] * present
     heads, qkv, ffn = table.heads, table.qkv_width, table.ffn_width
     head_width = qkv / np.maximum(heads, 1)
-    padded_attention = 3 * hidden * _padding(qkv) + qkv * _padding(hidden)
+    padded_output = hidden * _padding(qkv) + qkv * _padding(hidden)
     padded_feed_forward = hidden * _padding(ffn) + ffn * _padding(hidden)
+    padded = 2 * tokens * hidden * _padding(qkv) + answered * (padded_output + padded_feed_forward)
     terms = {
-        "projection_mflops": 8 * tokens * hidden * qkv / MILLION,
-        "feed_forward_mflops": 4 * tokens * hidden * ffn / MILLION,
-        "padding_mflops": 2 * tokens * (padded_attention + padded_feed_forward) / MILLION,
+        "projection_mflops": 4 * (tokens + answered) * hidden * qkv / MILLION,
+        "feed_forward_mflops": 4 * answered * hidden * ffn / MILLION,
+        "padding_mflops": 2 * padded / MILLION,
         "attention_mflops": 4 * pairs * qkv / MILLION,
         "attention_padding_mflops": 4 * pairs * heads * _padding(head_width) / MILLION,
         "attention_scores": pairs * heads / MILLION,
-        "hidden_elements": tokens * hidden / MILLION,
-        "qkv_elements": tokens * qkv / MILLION,
-        "ffn_elements": tokens * ffn / MILLION,
+        "hidden_elements": answered * hidden / MILLION,
+        "qkv_elements": (tokens + answered) * qkv / MILLION,
+        "ffn_elements": answered * ffn / MILLION,
         "layer_weights": counts.layer_parameters(hidden, qkv, ffn) / MILLION,
         "heads": batch * heads,
         "layers": present,
+        # One token a text leaves products of a matrix and a vector, which take as long as reading the matrix does.
+        "first_only_weights": table.first_only * counts.layer_parameters(hidden, qkv, ffn) / MILLION,
     }
     for index, name in enumerate(ACTIVATIONS):
-        terms[f"{name}_elements"] = tokens * ffn * (table.activation == index) / MILLION
+        terms[f"{name}_elements"] = answered * ffn * (table.activation == index) / MILLION
     return terms
 
 
@@ -66,12 +71,21 @@ def _end_terms(table: SpecTable, batch: int, length: int) -> dict[str, Column]:
     }
 
 
+def _require_known(table: SpecTable) -> None:
+    for unknown in table.unknown[table.unknown != ""]:
+        raise UserError(
+            f"the latency of a student with {unknown} cannot be predicted: the predictor knows transformer layers and "
+            "heads over the first token alone; measure it with measure-student."
+        )
+
+
 def additive_terms(table: SpecTable, workload: Workload) -> tuple[Matrix, list[str]]:
     """Non-negative terms [n, f] that add up over blocks, and their names; the last, `calls`, is 1 for every row.
 
     Elements, weights and FLOPs are in millions. A latency that is a non-negative combination of these terms is the
-    sum of its blocks' latencies and one fixed cost of a call.
+    sum of its blocks' latencies and one fixed cost of a call. Raises `UserError` for parts that tables do not describe.
     """
+    _require_known(table)
     batch, length = workload.batch_size, workload.sequence_length
     layered = {name: term.sum(axis=1) for name, term in _layer_terms(table, batch, length).items()}
     columns = {**layered, **_end_terms(table, batch, length), "calls": np.ones(len(table))}

@@ -26,7 +26,7 @@ from predictor.ranges import Ranges
 from predictor.regressor import LatencyRegressor
 from predictor.signed import read_signed, write_signed
 from runs.errors import UserError
-from students.spec import EmbeddingBlock, HeadBlock, StudentSpec
+from students.spec import EmbeddingBlock, LayerBlock, StudentSpec
 from students.table import SpecTable
 
 KIND, SCHEMA = "latency predictor", 1
@@ -189,6 +189,7 @@ def _in_chunks(table: SpecTable, score: Callable[[SpecTable], Vector]) -> Vector
 
 def _labels(spec: StudentSpec) -> list[str]:
     """A name for each block: embedding, layer 1 …, head."""
-    names = {EmbeddingBlock: "embedding", HeadBlock: "head"}
     layers = iter(range(1, len(spec.layers) + 1))
-    return [names.get(type(block)) or f"layer {next(layers)}" for block in spec.blocks()]
+    own = {EmbeddingBlock: "embedding", LayerBlock: "layer"}
+    names = (own.get(type(block), "head") for block in spec.blocks())
+    return [f"layer {next(layers)}" if name == "layer" else name for name in names]

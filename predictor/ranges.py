@@ -53,7 +53,7 @@ class Ranges:
 
     def hold(self, table: SpecTable, workload: Workload) -> npt.NDArray[np.bool_]:
         """Whether each student [n] lies inside on every number, give or take `SLACK`."""
-        inside = np.ones(len(table), dtype=bool)
+        inside: npt.NDArray[np.bool_] = table.unknown == ""
         for name in ("batch_size", "sequence_length"):
             low, high = self.bounds[name]
             inside &= low / SLACK <= getattr(workload, name) <= high * SLACK

@@ -127,13 +127,21 @@ WIDE = Range((384, 768), (384, 3072), (3, 4, 6, 8, 12), (32, 64, 64, 128), 768, 
 
 
 def stacks(count: int, among: Range, seed: int) -> Iterator[Item]:
-    """Stacks that fill the range evenly (Halton points), since a random handful leaves holes."""
-    for hidden_at, ffn_at, heads_at, width_at, activation_at in qmc.Halton(5, rng=seed).random(count):
+    """Stacks that fill the range evenly (Halton points), since a random handful leaves holes.
+
+    Every fourth is the last layer of a student that answers from its first token.
+    """
+    for number, (hidden_at, ffn_at, heads_at, width_at, activation_at) in enumerate(
+        qmc.Halton(5, rng=seed).random(count)
+    ):
         head_width = _one_of(among.head_widths, width_at)
         heads = min(_one_of(among.heads, heads_at), among.widest_qkv // head_width)
         ffn, activation = _between(among.ffn, ffn_at, 32), _one_of(among.activations, activation_at)
         layer = TransformerLayer(heads, heads * head_width, ffn, activation)
-        yield Stack(LayerBlock(_between(among.hidden, hidden_at, 16), layer), STACK_DEPTH)
+        first_only = number % 4 == 3
+        yield Stack(
+            LayerBlock(_between(among.hidden, hidden_at, 16), layer, first_only), 1 if first_only else STACK_DEPTH
+        )
 
 
 def single_blocks(count: int, positions: int) -> Iterator[Item]:

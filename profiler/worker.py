@@ -3,11 +3,8 @@
 import gc
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from io import TextIOWrapper
-from typing import TextIO
 
 import numpy as np
 import psutil
@@ -18,6 +15,7 @@ from devices.target import Session, Target, open_target
 from devices.workload import Workload
 from export.lowering import lower
 from profiler.job import Answer, Job, Task
+from runs.child import answers_only, die_with_parent
 from runs.errors import UserError
 
 
@@ -60,23 +58,6 @@ def perform(job: Job) -> Iterator[tuple[int, Reading]]:
                     yield number, reading
                 if reference:
                     reference = Reference(reference.key, reference.session, first_round)
-
-
-def die_with_parent(stdin: TextIO) -> None:
-    """End this process when its standard input closes, which it does when the parent is gone, however it went."""
-
-    def watch() -> None:
-        stdin.read()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def answers_only() -> TextIO:
-    """Standard output for answers alone: what libraries print there goes to standard error from now on."""
-    private = os.dup(1)
-    os.dup2(2, 1)
-    return TextIOWrapper(os.fdopen(private, "wb"), encoding="utf-8", line_buffering=True)
 
 
 def main() -> None:

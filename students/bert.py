@@ -7,22 +7,21 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import BertConfig, BertForSequenceClassification, BertModel
+from transformers import BertConfig, BertModel, BertPreTrainedModel
 
 from runs.errors import UserError
 from runs.files import read_json
+from students.bert_heads import BERT_HEADS, LANGUAGE_MODELS, head_of_bert, named_weights, shared_names
+from students.headed import StudentWithHead
 from students.layers import NORM_EPSILON
-from students.model import (
-    StudentConfig,
-    StudentForSequenceClassification,
-    StudentPreTrainedModel,
-    build_student,
-    load_student,
-)
-from students.spec import Activation, Head, StudentSpec, uniform_spec
+from students.model import StudentConfig, StudentPreTrainedModel, build_student, load_student
+from students.spec import Activation, Head, StudentSpec, TransformerLayer, uniform_spec
 
 ACTIVATIONS: dict[str, Activation] = {"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
 """BERT's name → ours."""
+
+LANGUAGE_ACTIVATION = "gelu"
+"""What the head of a language model uses; BERT's uses what its layers use, so they must use it too."""
 
 EMBEDDING_NAMES = {
     "word": "word_embeddings",
@@ -54,10 +53,12 @@ def _names(layers: int) -> dict[str, str]:
 
 def spec_of_bert(config: BertConfig, head: Head) -> StudentSpec:
     """The spec of a BERT encoder under a head; `UserError` names the first setting that a student cannot have."""
+    language = head.kind in LANGUAGE_MODELS
     unsupported = {
-        "hidden_act": config.hidden_act not in ACTIVATIONS,
+        "hidden_act": config.hidden_act not in ACTIVATIONS or (language and config.hidden_act != LANGUAGE_ACTIVATION),
         "layer_norm_eps": config.layer_norm_eps != NORM_EPSILON,
-        "is_decoder": config.is_decoder,
+        "is_decoder": config.is_decoder and head.kind != "causal-lm",
+        "tie_word_embeddings": language and not config.tie_word_embeddings,
         "add_cross_attention": config.add_cross_attention,
         "position_embedding_type": getattr(config, "position_embedding_type", "absolute") != "absolute",
     }
@@ -82,33 +83,28 @@ def _copy(target: nn.Module, source: nn.Module) -> None:
     target.load_state_dict(state)
 
 
-def student_from_bert(
-    model: BertModel | BertForSequenceClassification, head: Head | None = None, seed: int = 0
-) -> StudentPreTrainedModel:
+def student_from_bert(model: BertPreTrainedModel, head: Head | None = None, seed: int = 0) -> StudentPreTrainedModel:
     """The same network as a student, in eval mode; outputs differ by rounding alone.
 
-    Without `head` the model's own is kept (`none` for a `BertModel`). A `BertModel` under a `head` brings its pooler
-    where it has one; what is new is drawn from `seed`.
+    `model` is a `BertModel` or one of the classes in `BERT_HEADS`. Without `head` its own is kept (`none` for a
+    `BertModel`); another `head` takes over what both have, a pooler or a language model's transform; what is new is
+    drawn from `seed`.
     """
-    config = model.config
-    bert = model.bert if isinstance(model, BertForSequenceClassification) else model
-    own = Head("none")
-    if isinstance(model, BertForSequenceClassification):
-        labels = int(config.num_labels or 1)
-        own = Head("regression" if labels == 1 else "classification", labels)
+    config: BertConfig = model.config
+    own = head_of_bert(model)
     wanted = own if head is None else head
-    keeps_labels = wanted == own and wanted.kind != "none"
+    keeps_labels = wanted == own and BERT_HEADS[wanted.kind].named_labels
     names = tuple((config.id2label or {}).values()) if keeps_labels else None
     spec = spec_of_bert(config, wanted)
     student = build_student(spec, seed, label_names=names, dropout=config.hidden_dropout_prob)
-    encoder = student.base_model
+    encoder, bert = student.base_model, model.base_model
     for ours, theirs in _names(len(spec.layers)).items():
         _copy(encoder.get_submodule(ours), bert.get_submodule(theirs))
-    if isinstance(student, StudentForSequenceClassification):
-        if bert.pooler is not None:
-            _copy(student.head.pooler, bert.pooler.dense)
-        if isinstance(model, BertForSequenceClassification) and keeps_labels:
-            _copy(student.head.classifier, model.classifier)
+    if isinstance(student, StudentWithHead):
+        weights = named_weights(model)
+        for ours, theirs in shared_names(wanted, own).items():
+            if theirs in weights:
+                student.head.get_parameter(ours).data.copy_(weights[theirs])
     return student
 
 
@@ -116,7 +112,11 @@ def bert_config(spec: StudentSpec) -> BertConfig | None:
     """The stock config that says the same as `spec`, or None: BERT has one layer shape, and one width throughout."""
     first = spec.layers[0]
     alike = all(layer == first for layer in spec.layers)
-    if not alike or spec.embedding_width != spec.hidden_width or first.qkv_width != spec.hidden_width:
+    if not isinstance(first, TransformerLayer) or not alike:
+        return None
+    if spec.head.kind in LANGUAGE_MODELS and first.activation != LANGUAGE_ACTIVATION:
+        return None
+    if spec.embedding_width != spec.hidden_width or first.qkv_width != spec.hidden_width:
         return None
     config = BertConfig(
         vocab_size=spec.vocabulary_size,
@@ -128,34 +128,39 @@ def bert_config(spec: StudentSpec) -> BertConfig | None:
         max_position_embeddings=spec.maximum_positions,
         type_vocab_size=spec.token_types,
         layer_norm_eps=NORM_EPSILON,
+        is_decoder=spec.head.kind == "causal-lm",
     )
     if spec.head.kind != "none":
         config.num_labels = spec.head.labels
     return config
 
 
-def bert_from_student(student: StudentPreTrainedModel) -> BertModel | BertForSequenceClassification:
-    """The student as a stock model that plain `transformers` loads; `UserError` where `bert_config` has no answer."""
+def bert_from_student(student: StudentPreTrainedModel) -> BertPreTrainedModel:
+    """The student as a stock model that plain `transformers` loads; `UserError` where `bert_config` has no answer.
+
+    Its class is the head kind's in `BERT_HEADS`. Causal models number positions by place, students by real tokens
+    alone: they answer alike where no padding comes before a text.
+    """
     spec = student.config.spec_object
     config = bert_config(spec)
     if config is None:
         raise UserError("stock BERT cannot express this student: it needs equal layers and one width throughout.")
     config.hidden_dropout_prob = config.attention_probs_dropout_prob = student.config.dropout
-    model: BertModel | BertForSequenceClassification
+    kind = BERT_HEADS[spec.head.kind]
+    if kind.named_labels:
+        config.problem_type = student.config.problem_type
+        config.id2label, config.label2id = student.config.id2label, student.config.label2id
+    without_pooler = {"add_pooling_layer": False} if kind.model is BertModel else {}
+    model: BertPreTrainedModel
     with torch.random.fork_rng(devices=[]):
-        if isinstance(student, StudentForSequenceClassification):
-            config.problem_type = student.config.problem_type
-            config.id2label, config.label2id = student.config.id2label, student.config.label2id
-            model = BertForSequenceClassification(config)
-            bert = model.bert
-            assert bert.pooler is not None
-            _copy(bert.pooler.dense, student.head.pooler)
-            _copy(model.classifier, student.head.classifier)
-        else:
-            model = bert = BertModel(config, add_pooling_layer=False)
-    encoder = student.base_model
+        model = kind.model(config, **without_pooler)
+    encoder, bert = student.base_model, model.base_model
     for ours, theirs in _names(len(spec.layers)).items():
         _copy(bert.get_submodule(theirs), encoder.get_submodule(ours))
+    if isinstance(student, StudentWithHead):
+        weights = named_weights(model)
+        for ours, theirs in kind.names.items():
+            weights[theirs].data.copy_(student.head.get_parameter(ours))
     model.train(False)
     return model
 
@@ -163,8 +168,8 @@ def bert_from_student(student: StudentPreTrainedModel) -> BertModel | BertForSeq
 def load_model(folder: str | PathLike[str], head: Head | None = None, seed: int = 0) -> StudentPreTrainedModel:
     """A student folder or a stock BERT folder as a student; `UserError` says what else the folder is.
 
-    Of a BERT saved with another head (masked LM and the like) the encoder is taken. `head` puts that head on a BERT
-    encoder, as in `student_from_bert`.
+    Of a BERT saved with a head that students do not have (next sentence and the like) the encoder is taken. `head` puts
+    that head on a BERT encoder, as in `student_from_bert`.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -177,12 +182,18 @@ def load_model(folder: str | PathLike[str], head: Head | None = None, seed: int 
         return load_student(path)
     if kind != BertConfig.model_type:
         raise UserError(f"{path} holds a model of type {kind!r}: only 'bert' and students of ours can be read.")
-    classifies = "BertForSequenceClassification" in (settings.get("architectures") or [])
-    loader = BertForSequenceClassification if classifies else BertModel
-    return student_from_bert(_load_bert(path, loader), head, seed)
+    return student_from_bert(_load_bert(path, _loader(settings, head)), head, seed)
 
 
-def _load_bert(path: Path, loader: Any) -> BertModel | BertForSequenceClassification:
+def _loader(settings: dict[str, Any], head: Head | None) -> Any:
+    """The stock class to load: the one that was saved if its head is of use, else the encoder with its pooler."""
+    saved = settings.get("architectures") or []
+    kind = next((kind for kind in BERT_HEADS if BERT_HEADS[kind].model.__name__ in saved), "none")
+    of_use = head is None or set(BERT_HEADS[head.kind].names) & set(BERT_HEADS[kind].names)
+    return BERT_HEADS[kind].model if of_use else BertModel
+
+
+def _load_bert(path: Path, loader: Any) -> BertPreTrainedModel:
     """A stock model; a checkpoint without a pooler gives one without a pooler, any other gap is a `UserError`."""
     try:
         model, loading = loader.from_pretrained(path, output_loading_info=True, dtype=torch.float32)
@@ -194,6 +205,6 @@ def _load_bert(path: Path, loader: Any) -> BertModel | BertForSequenceClassifica
         missing = []
     if missing:
         raise UserError(f"the model in {path} lacks weights, {missing[0]} the first of {len(missing)}.")
-    assert isinstance(model, BertModel | BertForSequenceClassification)
+    assert isinstance(model, BertPreTrainedModel)
     model.train(False)
     return model

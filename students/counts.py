@@ -22,17 +22,21 @@ def layer_parameters(hidden: Count, qkv: Count, ffn: Count) -> Count:
     return attention + feed_forward + 4 * hidden
 
 
-def layer_flops(hidden: Count, qkv: Count, ffn: Count, batch: int, length: int) -> Count:
-    """Projections, and the two products of attention whose cost grows with the square of the length."""
-    tokens = batch * length
-    return 2 * tokens * (4 * hidden * qkv + 2 * hidden * ffn) + 4 * tokens * length * qkv
+def layer_flops(hidden: Count, qkv: Count, ffn: Count, batch: int, length: int, answered: Count | int) -> Count:
+    """Projections, and the two products of attention whose cost grows with the square of the length.
+
+    `answered` tokens of all texts together go through the layer; keys and values are made of all tokens in any case.
+    """
+    looked_at = 4 * batch * length * hidden * qkv
+    return looked_at + answered * (4 * hidden * qkv + 4 * hidden * ffn + 4 * length * qkv)
 
 
-def layer_activations(hidden: Count, qkv: Count, ffn: Count, heads: Count, batch: int, length: int) -> Count:
-    """Elements read and written by the operators of one layer, the attention scores among them."""
-    tokens = batch * length
-    scores = heads * (batch * length * length)
-    return tokens * (14 * hidden + 8 * qkv + 4 * ffn) + 6 * scores
+def layer_activations(
+    hidden: Count, qkv: Count, ffn: Count, heads: Count, batch: int, length: int, answered: Count | int
+) -> Count:
+    """Elements read and written by the operators of one layer, the attention scores among them; `answered` as above."""
+    looked_at = batch * length * (2 * hidden + 4 * qkv)
+    return looked_at + answered * (12 * hidden + 4 * qkv + 4 * ffn + 6 * length * heads)
 
 
 def embedding_parameters(embedding: Count, hidden: Count, rows: Count, factorised: Count) -> Count:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from runs.errors import UserError
 from students.model import StudentForSequenceClassification, StudentPreTrainedModel, encoder_of
+from students.spec import transformer_layers
 
 FIRST_TOKEN = "first_token"
 """The point that the head reads: the last hidden state of the first token alone."""
@@ -110,8 +111,9 @@ def importance(model: StudentPreTrainedModel, batches: Iterable[Mapping[str, Ten
 
     The loss is the task's where a batch has labels, else a random ±1 sum of the outputs, which asks for the outputs to
     stay as they are. The model is run in eval mode and left as it was; its gradients are cleared. Some thousand tokens
-    are enough; no batch at all raises `UserError`.
+    are enough; no batch at all, or layers other than transformers, raise `UserError`.
     """
+    transformer_layers(model.config.spec_object, "importance")
     was_training, sums = model.training, dict[str, _Sums]()
     generator = torch.Generator().manual_seed(seed)
     seen: dict[str, Tensor] = {}
@@ -133,7 +135,8 @@ def _loss(model: StudentPreTrainedModel, batch: Mapping[str, Tensor], generator:
     names = ("input_ids", "attention_mask", "token_type_ids", "labels")
     given = {name: batch[name].to(model.device) for name in names if name in batch}
     labels = given.pop("labels", None)
-    output = model(**given)
+    # Asking for hidden states keeps the last layer from making the first token alone.
+    output = model(**given, output_hidden_states=True)
     if labels is not None and isinstance(model, StudentForSequenceClassification):
         if model.config.problem_type == "regression":
             return F.mse_loss(output.logits[:, 0], labels.to(output.logits.dtype), reduction="sum")

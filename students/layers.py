@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import singledispatch
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,10 @@ MASKED_SCORE = -1e4
 so that an example without a single real token gives numbers, not NaN."""
 
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+
+
+Remember = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""New keys and values [B, heads, S, head width] → those of all tokens so far: how a causal student's cache is used."""
 
 
 def additive_mask(attention_mask: Tensor | None, dtype: torch.dtype = torch.float32) -> Tensor | None:
@@ -41,13 +46,20 @@ class EmbeddingModule(nn.Module):
         self.projection = nn.Linear(width, block.hidden_width) if block.factorised else None
         self.dropout = dropout
 
-    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """int64 [B, S] twice → [B, S, h]; without token types every token has type 0."""
-        length, most = input_ids.shape[1], self.position.num_embeddings
+    def forward(
+        self, input_ids: Tensor, token_type_ids: Tensor | None = None, position_ids: Tensor | None = None
+    ) -> Tensor:
+        """int64 [B, S] thrice → [B, S, h]; without token types every token has type 0, without positions they count up.
+
+        Raises `UserError` for more tokens than there are positions.
+        """
+        most = self.position.num_embeddings
+        length = input_ids.shape[1] if position_ids is None else int(position_ids.max()) + 1
         if length > most:
             raise UserError(f"a text of {length} tokens does not fit a model of {most} positions: truncate it.")
         types = self.token_type.weight[0] if token_type_ids is None else self.token_type(token_type_ids)
-        hidden: Tensor = self.norm(self.word(input_ids) + types + self.position.weight[:length])
+        places = self.position.weight[:length] if position_ids is None else self.position(position_ids)
+        hidden: Tensor = self.norm(self.word(input_ids) + types + places)
         if self.training and self.dropout:
             hidden = F.dropout(hidden, self.dropout)
         return hidden if self.projection is None else self.projection(hidden)
@@ -71,19 +83,27 @@ class TransformerLayerModule(nn.Module):
         self.activation = ACTIVATION_FUNCTIONS[layer.activation]
         self.dropout = dropout
 
-    def forward(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
-        """[B, S, h] and `additive_mask`'s [B, 1, 1, S] → [B, S, h]."""
-        batch, length, _ = hidden.shape
-        split = (batch, length, self.heads, self.head_width)
+    def forward(
+        self,
+        hidden: Tensor,
+        mask: Tensor | None = None,
+        remember: Remember | None = None,
+        first_only: bool = False,
+    ) -> Tensor:
+        """[B, S, h] and a mask to add to [B, heads, S, keys] scores → [B, S, h], or [B, 1, h] with `first_only`.
+
+        `remember` is a causal cache's.
+        """
+        looked_at = hidden
+        if first_only:
+            hidden = hidden[:, :1]
         dropout = self.dropout if self.training else 0.0
-        context = F.scaled_dot_product_attention(
-            self.query(hidden).view(split).transpose(1, 2),
-            self.key(hidden).view(split).transpose(1, 2),
-            self.value(hidden).view(split).transpose(1, 2),
-            attn_mask=mask,
-            dropout_p=dropout,
-        )
-        attended = self.output(context.transpose(1, 2).reshape(batch, length, -1))
+        query = self._split(self.query(hidden))
+        key, value = self._split(self.key(looked_at)), self._split(self.value(looked_at))
+        if remember is not None:
+            key, value = remember(key, value)
+        context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        attended = self.output(context.transpose(1, 2).flatten(2))
         if dropout:
             attended = F.dropout(attended, dropout)
         hidden = self.attention_norm(hidden + attended)
@@ -92,6 +112,11 @@ class TransformerLayerModule(nn.Module):
             fed = F.dropout(fed, dropout)
         normed: Tensor = self.ffn_norm(hidden + fed)
         return normed
+
+    def _split(self, projected: Tensor) -> Tensor:
+        """[B, S, q] → [B, heads, S, head width]."""
+        parted: Tensor = projected.unflatten(2, (self.heads, self.head_width)).transpose(1, 2)
+        return parted
 
 
 class HeadModule(nn.Module):
@@ -112,8 +137,8 @@ class HeadModule(nn.Module):
         return logits
 
 
-LAYER_MODULES: Registry[Callable[[int, TransformerLayer, float], nn.Module]] = Registry("layer type")
-"""Layer type → its module's constructor, called with (hidden width, layer, dropout)."""
+LAYER_MODULES: Registry[Callable[[int, Any, float], nn.Module]] = Registry("layer type")
+"""Layer type → its module's constructor, called with (hidden width, layer, dropout); `students.layer_…` add to it."""
 LAYER_MODULES.register(TransformerLayer.type)(TransformerLayerModule)
 
 
@@ -144,9 +169,10 @@ class BlockStack(nn.Module):
     def __init__(self, block: LayerBlock, depth: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(build_block(block) for _ in range(depth))
+        self.special: dict[str, bool] = {"first_only": True} if block.first_only else {}
 
     def forward(self, hidden: Tensor, mask: Tensor | None = None) -> Tensor:
-        """[B, S, h] → [B, S, h]."""
+        """[B, S, h] → [B, S, h], or [B, 1, h] of a layer that makes the first token alone."""
         for layer in self.layers:
-            hidden = layer(hidden, mask)
+            hidden = layer(hidden, mask, **self.special)
         return hidden

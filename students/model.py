@@ -1,139 +1,57 @@
-"""The student as a `transformers` model: config, encoder, classifier, and the Auto classes that know them."""
+"""Students as `transformers` models: built from a spec, saved and loaded, re-headed, and known to the Auto classes."""
 
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
-from torch.nn import functional as F
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from runs.errors import UserError
 from runs.files import read_json
-from students.layers import EmbeddingModule, HeadModule, additive_mask, build_block
-from students.spec import EmbeddingBlock, Head, HeadBlock, HeadKind, LayerBlock, StudentSpec
+from runs.registry import Registry
+from students.causal_model import StudentForCausalLM as StudentForCausalLM
+from students.encoder import StudentConfig as StudentConfig
+from students.encoder import StudentModel as StudentModel
+from students.encoder import StudentPreTrainedModel as StudentPreTrainedModel
+from students.head_modules import LanguageHeadModule
+from students.headed import StudentForMaskedLM as StudentForMaskedLM
+from students.headed import StudentForQuestionAnswering as StudentForQuestionAnswering
+from students.headed import StudentForSequenceClassification as StudentForSequenceClassification
+from students.headed import StudentForTokenClassification as StudentForTokenClassification
+from students.headed import StudentWithHead
+from students.layers import HeadModule
+from students.spec import Head, StudentSpec
 
-ProblemType = Literal["regression", "single_label_classification"]
-
-PROBLEM_TYPES: dict[HeadKind, ProblemType | None] = {
-    "classification": "single_label_classification",
-    "regression": "regression",
-    "none": None,
-}
-
-
-class StudentConfig(PreTrainedConfig):
-    """A `StudentSpec` in a form that `transformers` saves; labels follow the spec's head."""
-
-    model_type = "tailorbird-student"
-
-    spec: dict[str, Any] | None = None
-    dropout: float = 0.0
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        """Check the spec and take label count and problem type from it."""
-        if self.spec is not None:
-            head = StudentSpec.from_json(self.spec).head
-            self.problem_type = PROBLEM_TYPES[head.kind]
-            if self.id2label is None:
-                kwargs["num_labels"] = head.labels
-        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
-
-    @property
-    def spec_object(self) -> StudentSpec:
-        """The spec; `UserError` where this config has none."""
-        if self.spec is None:
-            raise UserError("this student config holds no spec.")
-        return StudentSpec.from_json(self.spec)
-
-
-class StudentPreTrainedModel(PreTrainedModel):
-    """What both student models share."""
-
-    config: StudentConfig
-    config_class = StudentConfig
-    base_model_prefix = "student"
-    _supports_sdpa = True
-
-
-class StudentModel(StudentPreTrainedModel):
-    """Embedding and layers; answers hidden states."""
-
-    _keys_to_ignore_on_load_unexpected = [r"^head\."]
-
-    def __init__(self, config: StudentConfig) -> None:
-        super().__init__(config)
-        blocks = config.spec_object.blocks()
-        assert isinstance(blocks[0], EmbeddingBlock)
-        self.embeddings = EmbeddingModule(blocks[0], config.dropout)
-        layers = [block for block in blocks if isinstance(block, LayerBlock)]
-        self.layers = nn.ModuleList(build_block(block, config.dropout) for block in layers)
-        self.post_init()  # type: ignore[no-untyped-call]
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The word embedding."""
-        return self.embeddings.word
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> BaseModelOutput:
-        """int64 [B, S] thrice → last hidden state [B, S, h]; hidden states are the embedding's and each layer's."""
-        hidden = self.embeddings(input_ids, token_type_ids)
-        mask = additive_mask(attention_mask, hidden.dtype)
-        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        states = [hidden]
-        for layer in self.layers:
-            hidden = layer(hidden, mask)
-            if wanted:
-                states.append(hidden)
-        return BaseModelOutput(last_hidden_state=hidden, hidden_states=tuple(states) if wanted else None)
-
-
-class StudentForSequenceClassification(StudentPreTrainedModel):
-    """Encoder, pooler and classifier; one label of a regression head is its answer."""
-
-    def __init__(self, config: StudentConfig) -> None:
-        super().__init__(config)
-        spec = config.spec_object
-        head = spec.blocks()[-1]
-        if not isinstance(head, HeadBlock):
-            raise UserError("this student has no head: load it with AutoModel, or give it one with `with_head`.")
-        if config.num_labels != head.labels:
-            raise UserError(f"this student has {head.labels} labels, not {config.num_labels}: use `with_head`.")
-        self.student = StudentModel(config)
-        self.head = HeadModule(head, config.dropout)
-        self.post_init()  # type: ignore[no-untyped-call]
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-    ) -> SequenceClassifierOutput:
-        """int64 [B, S] thrice → logits [B, labels]; with `labels` [B] also cross entropy, or MSE for regression."""
-        encoded = self.student(input_ids, attention_mask, token_type_ids, output_hidden_states)
-        logits = self.head(encoded.last_hidden_state)
-        loss = None
-        if labels is not None and self.config.problem_type == "regression":
-            loss = F.mse_loss(logits[:, 0], labels.to(logits.dtype))
-        elif labels is not None:
-            loss = F.cross_entropy(logits, labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=encoded.hidden_states)
-
+MODEL_CLASSES: Registry[type[StudentPreTrainedModel]] = Registry("head")
+"""Head kind → the class of a student with it."""
+MODEL_CLASSES.register("none")(StudentModel)
 
 AutoConfig.register(StudentConfig.model_type, StudentConfig)
 AutoModel.register(StudentConfig, StudentModel)
-AutoModelForSequenceClassification.register(StudentConfig, StudentForSequenceClassification)
+
+AUTO_CLASSES: tuple[tuple[Any, type[StudentWithHead]], ...] = (
+    (AutoModelForSequenceClassification, StudentForSequenceClassification),
+    (AutoModelForTokenClassification, StudentForTokenClassification),
+    (AutoModelForQuestionAnswering, StudentForQuestionAnswering),
+    (AutoModelForMaskedLM, StudentForMaskedLM),
+    (AutoModelForCausalLM, StudentForCausalLM),
+)
+for _auto_class, _model_class in AUTO_CLASSES:
+    _auto_class.register(StudentConfig, _model_class)
+    for _kind in _model_class.kinds:
+        MODEL_CLASSES.register(_kind)(_model_class)
 
 
 def build_student(
@@ -141,8 +59,8 @@ def build_student(
 ) -> StudentPreTrainedModel:
     """A student in eval mode with BERT's random weights, the same for the same seed; torch's own seed is left alone.
 
-    `StudentModel` where the head is `none`, else `StudentForSequenceClassification`. `label_names` go into the config;
-    another number of them than the head's labels raises `UserError`.
+    Its class is the head kind's in `MODEL_CLASSES`. `label_names` go into the config; another number of them than the
+    head's labels raises `UserError`.
     """
     names = None if label_names is None else dict(enumerate(label_names))
     if names is not None and len(names) != spec.head.labels:
@@ -160,12 +78,12 @@ def build_student(
 
 def model_class_of(spec: StudentSpec) -> type[StudentPreTrainedModel]:
     """The class that fits the spec's head."""
-    return StudentModel if spec.head.kind == "none" else StudentForSequenceClassification
+    return MODEL_CLASSES[spec.head.kind]
 
 
 def encoder_of(model: StudentPreTrainedModel) -> StudentModel:
-    """The `StudentModel` inside either kind of student."""
-    encoder = model.student if isinstance(model, StudentForSequenceClassification) else model
+    """The `StudentModel` inside a student of any kind."""
+    encoder = model.base_model
     assert isinstance(encoder, StudentModel)
     return encoder
 
@@ -173,13 +91,24 @@ def encoder_of(model: StudentPreTrainedModel) -> StudentModel:
 def with_head(
     model: StudentPreTrainedModel, head: Head, seed: int = 0, *, label_names: tuple[str, ...] | None = None
 ) -> StudentPreTrainedModel:
-    """A copy of the student that ends in `head`: an old pooler is kept, the classifier is drawn anew from `seed`."""
+    """A copy of the student that ends in `head`.
+
+    Between heads of one make the old pooler, or a language model's transform, is kept; a classifier is drawn anew from
+    `seed`.
+    """
     spec = replace(model.config.spec_object, head=head)
     result = build_student(spec, seed, label_names=label_names, dropout=model.config.dropout)
     encoder_of(result).load_state_dict(encoder_of(model).state_dict())
-    if isinstance(model, StudentForSequenceClassification) and isinstance(result, StudentForSequenceClassification):
-        result.head.pooler.load_state_dict(model.head.pooler.state_dict())
+    if isinstance(model, StudentWithHead) and isinstance(result, StudentWithHead):
+        _keep_head(model.head, result.head)
     return result
+
+
+def _keep_head(old: nn.Module, new: nn.Module) -> None:
+    if isinstance(old, HeadModule) and isinstance(new, HeadModule):
+        new.pooler.load_state_dict(old.pooler.state_dict())
+    elif isinstance(old, LanguageHeadModule) and isinstance(new, LanguageHeadModule):
+        new.load_state_dict(old.state_dict())
 
 
 def load_student(folder: str | PathLike[str]) -> StudentPreTrainedModel:

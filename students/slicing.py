@@ -11,9 +11,9 @@ from students.cutting import Kept, cut_linear, cut_norm, cut_table, keep, top
 from students.importance import FIRST_TOKEN, Importance, importance
 from students.layers import EmbeddingModule, HeadModule, TransformerLayerModule
 from students.model import StudentForSequenceClassification, StudentPreTrainedModel, build_student, encoder_of
-from students.spec import StudentSpec
+from students.spec import StudentSpec, TransformerLayer, transformer_layers
 
-__all__ = ["Importance", "importance", "slice_student"]
+__all__ = ["Importance", "importance", "require_sliceable", "slice_student"]
 
 
 def slice_student(
@@ -27,8 +27,9 @@ def slice_student(
     Where the student is wider than the teacher the rest is small and random; a classifier for other labels is random.
     With nothing to drop the result is the teacher, bit by bit, but for its dropout: a student has none. Deterministic.
 
-    Raises `UserError` for a `layer_map` of the wrong length or range, another vocabulary, more positions or token types
-    than the teacher's, or a plain embedding from a factorised one.
+    Raises `UserError` for layers other than transformers, a student whose layers share weights, a `layer_map` of the
+    wrong length or range, another vocabulary, more positions or token types than the teacher's, or a plain embedding
+    from a factorised one.
     """
     _check(teacher_model.config.spec_object, spec, layer_map)
     same_labels = spec.head == teacher_model.config.spec_object.head
@@ -49,7 +50,19 @@ def slice_student(
     return student
 
 
+def require_sliceable(spec: StudentSpec) -> None:
+    """Raise `UserError` for a student that cannot be cut out of any teacher."""
+    others = [layer.type for layer in spec.layers if not isinstance(layer, TransformerLayer)]
+    why = f"it has layers of type {others[0]}" if others else "its layers share weights" if spec.sharing else ""
+    if why:
+        raise UserError(
+            f"this student cannot be cut from a teacher, since {why}: choose a recipe that starts from random weights."
+        )
+
+
 def _check(teacher: StudentSpec, spec: StudentSpec, layer_map: Sequence[int]) -> None:
+    transformer_layers(teacher, "slicing")
+    require_sliceable(spec)
     if len(layer_map) != len(spec.layers):
         raise UserError(f"the layer map names {len(layer_map)} layers for a student of {len(spec.layers)}.")
     if not all(0 <= layer < len(teacher.layers) for layer in layer_map):

@@ -9,10 +9,11 @@ import numpy as np
 from runs.errors import UserError
 from runs.registry import Registry, unknown_name
 from students.codes import Codes
+from students.heads import HEAD_BLOCKS, POOLED_HEADS, HeadBlock, HeadSizes
 from students.moves import VariedSpace
 from students.space_file import read_space_file
-from students.spec import Head, StudentSpec, TransformerLayer
-from students.table import ACTIVATIONS, SpecTable
+from students.spec import Head, StudentSpec, TransformerLayer, transformer_layers
+from students.table import ACTIVATIONS, SpecTable, unknown_part
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,16 @@ class SearchSpace(VariedSpace):
             "activation": np.array([ACTIVATIONS.index(a) for a in self.choices.activation], dtype=np.float64)[
                 codes[:, 2, None]
             ],
+            "first_only": (np.arange(depth) == depths[:, None] - 1) * float(head.kind in POOLED_HEADS),
         }
         hidden = np.array(self.choices.hidden, dtype=np.float64)[codes[:, 1]]
+        answer = HEAD_BLOCKS[head.kind](HeadSizes(1, 1, vocabulary_size, head.labels))
         return SpecTable(
             hidden_width=hidden,
             embedding_width=hidden.copy(),
             embedding_rows=np.full(len(codes), float(vocabulary_size + maximum_positions + token_types)),
-            labels=np.full(len(codes), 0.0 if head.kind == "none" else float(head.labels)),
+            labels=np.full(len(codes), float(answer.labels) if isinstance(answer, HeadBlock) else 0.0),
+            unknown=np.full(len(codes), unknown_part(answer)),
             **{name: np.where(used, column[:, :depth], 0.0) for name, column in columns.items()},
         )
 
@@ -85,14 +89,16 @@ class SearchSpace(VariedSpace):
         return codes
 
     def _encode_one(self, spec: StudentSpec) -> Codes:
-        first = spec.layers[0]
+        shapes = transformer_layers(spec, f"the space {self.name}")
+        first = shapes[0]
+        self._require(spec.sharing is None, "its layers share weights")
         self._require(spec.embedding_width == spec.hidden_width, "its embedding is not as wide as its hidden state")
         self._require(len({layer.activation for layer in spec.layers}) == 1, "its activations differ between layers")
         if self.choices.alike:
             self._require(all(layer == first for layer in spec.layers), "its layers differ")
         hidden = self._index("hidden", spec.hidden_width)
         code = [self._index("layers", len(spec.layers)), hidden, self._index("activation", first.activation)]
-        for layer in spec.layers[: self.slots]:
+        for layer in shapes[: self.slots]:
             heads = self._index("heads", layer.heads)
             rules = np.flatnonzero(self.qkv_widths[hidden, heads] == layer.qkv_width)
             self._require(len(rules) > 0, f"it has a qkv width of {layer.qkv_width} in {layer.heads} heads")

@@ -1,50 +1,27 @@
 """What a student is: frozen, validated, hashable numbers that know their own size and cost, without torch."""
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any
 
 from runs.errors import UserError
-from runs.registry import Registry
 from students import counts
-
-Activation = Literal["gelu", "relu", "silu"]
-HeadKind = Literal["none", "classification", "regression"]
-
-
-def _positive(owner: object, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"{type(owner).__name__}.{name} is {value!r}: it must be a whole number of at least 1.")
-
-
-@dataclass(frozen=True)
-class TransformerLayer:
-    """Self-attention and a feed-forward, both with residual and layer norm after (BERT's layer).
-
-    `qkv_width` is the width of queries, keys and values over all heads together and need not be the hidden width.
-    """
-
-    heads: int
-    qkv_width: int
-    ffn_width: int
-    activation: Activation = "gelu"
-
-    type: ClassVar[str] = "transformer"
-
-    def __post_init__(self) -> None:
-        _positive(self, "heads", "qkv_width", "ffn_width")
-        if self.qkv_width % self.heads:
-            raise UserError(f"qkv_width {self.qkv_width} does not divide into {self.heads} heads.")
-        if self.activation not in get_args(Activation):
-            raise UserError(f"unknown activation {self.activation!r}: use one of {', '.join(get_args(Activation))}.")
-
-
-Layer = TransformerLayer
-"""Grows into a union as layer types join."""
-
-LAYER_TYPES: Registry[type[Layer]] = Registry("layer type")
-LAYER_TYPES.register(TransformerLayer.type)(TransformerLayer)
+from students.heads import CAUSAL_LAYERS, HEAD_BLOCKS, POOLED_HEADS, AnyHeadBlock, HeadSizes
+from students.heads import Head as Head
+from students.heads import HeadBlock as HeadBlock
+from students.heads import HeadKind as HeadKind
+from students.heads import LanguageHeadBlock as LanguageHeadBlock
+from students.heads import TokenHeadBlock as TokenHeadBlock
+from students.layer_counts import Cost, layer_cost, transformer_cost
+from students.layer_types import LAYER_TYPES as LAYER_TYPES
+from students.layer_types import Activation as Activation
+from students.layer_types import BottleneckLayer as BottleneckLayer
+from students.layer_types import ConvolutionLayer as ConvolutionLayer
+from students.layer_types import FeedForwardLayer as FeedForwardLayer
+from students.layer_types import Layer as Layer
+from students.layer_types import TransformerLayer as TransformerLayer
+from students.layer_types import layer_text as layer_text
+from students.layer_types import require_positive
+from students.sharing import checked_sharing
 
 
 @dataclass(frozen=True)
@@ -84,69 +61,41 @@ class EmbeddingBlock:
 
 @dataclass(frozen=True)
 class LayerBlock:
-    """One layer at a hidden width."""
+    """One layer at a hidden width.
+
+    `first_only` is a layer that sees all tokens and makes the first alone: the last one before a head that reads no
+    other token.
+    """
 
     hidden_width: int
     layer: Layer
+    first_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.first_only and not isinstance(self.layer, TransformerLayer):
+            raise UserError(f"a layer of type {self.layer.type} cannot make the first token alone.")
+
+    def _cost(self, batch_size: int, sequence_length: int) -> Cost:
+        if self.first_only and isinstance(self.layer, TransformerLayer):
+            return transformer_cost(self.layer, self.hidden_width, batch_size, sequence_length, batch_size)
+        return layer_cost(self.layer, self.hidden_width, batch_size, sequence_length)
 
     def parameters(self) -> int:
         """Number of weights."""
-        return counts.layer_parameters(self.hidden_width, self.layer.qkv_width, self.layer.ffn_width)
+        return self._cost(1, 1).parameters
 
     def flops(self, batch_size: int, sequence_length: int) -> int:
-        """FLOPs of matrix products."""
-        layer = self.layer
-        return counts.layer_flops(self.hidden_width, layer.qkv_width, layer.ffn_width, batch_size, sequence_length)
+        """FLOPs of matrix products and convolutions."""
+        return self._cost(batch_size, sequence_length).flops
 
     def bytes_moved(self, batch_size: int, sequence_length: int, bytes_per_weight: float) -> float:
         """Bytes: weights once, activations at every operator."""
-        layer = self.layer
-        moved = counts.layer_activations(
-            self.hidden_width, layer.qkv_width, layer.ffn_width, layer.heads, batch_size, sequence_length
-        )
-        return self.parameters() * bytes_per_weight + moved * counts.ACTIVATION_BYTES
+        cost = self._cost(batch_size, sequence_length)
+        return cost.parameters * bytes_per_weight + cost.elements * counts.ACTIVATION_BYTES
 
 
-@dataclass(frozen=True)
-class HeadBlock:
-    """Pooler and classifier over the first token; regression is one label without a softmax."""
-
-    hidden_width: int
-    labels: int
-
-    def parameters(self) -> int:
-        """Number of weights."""
-        return counts.head_parameters(self.hidden_width, self.labels)
-
-    def flops(self, batch_size: int, sequence_length: int) -> int:
-        """FLOPs of matrix products; the length does not matter."""
-        return counts.head_flops(self.hidden_width, self.labels, batch_size)
-
-    def bytes_moved(self, batch_size: int, sequence_length: int, bytes_per_weight: float) -> float:
-        """Bytes: weights once, one token's activations."""
-        moved = counts.head_activations(self.hidden_width, self.labels, batch_size)
-        return self.parameters() * bytes_per_weight + moved * counts.ACTIVATION_BYTES
-
-
-Block = EmbeddingBlock | LayerBlock | HeadBlock
+Block = EmbeddingBlock | LayerBlock | AnyHeadBlock
 """What is measured."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """What the student answers: `none` ends in hidden states, the others in [batch, labels] logits."""
-
-    kind: HeadKind = "classification"
-    labels: int = 2
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(HeadKind):
-            raise UserError(f"unknown head {self.kind!r}: use one of {', '.join(get_args(HeadKind))}.")
-        _positive(self, "labels")
-        if self.kind == "regression" and self.labels != 1:
-            raise UserError(f"a regression head has one label, not {self.labels}.")
-        if self.kind == "classification" and self.labels == 1:
-            raise UserError("a classification head has at least two labels; one number to predict is a regression.")
 
 
 @dataclass(frozen=True)
@@ -160,24 +109,48 @@ class StudentSpec:
     maximum_positions: int = 512
     token_types: int = 2
     head: Head = field(default_factory=Head)
+    sharing: tuple[int, ...] | None = None
+    """The layer whose weights each layer uses, itself or an equal earlier one; None where none is shared."""
 
     def __post_init__(self) -> None:
-        _positive(self, "embedding_width", "hidden_width", "vocabulary_size", "maximum_positions", "token_types")
+        require_positive(self, "embedding_width", "hidden_width", "vocabulary_size", "maximum_positions", "token_types")
         if not isinstance(self.layers, tuple) or not self.layers:
             raise UserError("a student needs a tuple of at least one layer.")
+        object.__setattr__(self, "sharing", checked_sharing(self.layers, self.sharing))
+        for place, layer in enumerate(self.layers):
+            if self.head.kind == "causal-lm" and layer.type not in CAUSAL_LAYERS:
+                raise UserError(f"layer {place} is of type {layer.type}, which sees later words: causal-lm forbids it.")
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """For each layer the one whose weights it uses, itself where it does not share."""
+        return tuple(range(len(self.layers))) if self.sharing is None else self.sharing
+
+    @property
+    def first_only(self) -> bool:
+        """Whether the last layer need make no token but the first, since that is all the head reads."""
+        return self.head.kind in POOLED_HEADS and isinstance(self.layers[-1], TransformerLayer)
 
     def blocks(self) -> tuple[Block, ...]:
         """The parts in the order they run: embedding, layers, head if there is one."""
         embedding = EmbeddingBlock(
             self.embedding_width, self.hidden_width, self.vocabulary_size, self.maximum_positions, self.token_types
         )
-        layers = tuple(LayerBlock(self.hidden_width, layer) for layer in self.layers)
-        head = () if self.head.kind == "none" else (HeadBlock(self.hidden_width, self.head.labels),)
-        return (embedding, *layers, *head)
+        layers = [LayerBlock(self.hidden_width, layer) for layer in self.layers]
+        if self.first_only:
+            layers[-1] = LayerBlock(self.hidden_width, self.layers[-1], first_only=True)
+        sizes = HeadSizes(self.hidden_width, self.embedding_width, self.vocabulary_size, self.head.labels)
+        head = HEAD_BLOCKS[self.head.kind](sizes)
+        return (embedding, *layers) if head is None else (embedding, *layers, head)
 
     def parameters(self) -> int:
-        """Number of weights, embeddings and head included."""
-        return sum(block.parameters() for block in self.blocks())
+        """Number of weights, embeddings and head included; shared ones count once."""
+        again = sum(
+            LayerBlock(self.hidden_width, layer).parameters()
+            for place, (owner, layer) in enumerate(zip(self.owners, self.layers, strict=True))
+            if owner != place
+        )
+        return sum(block.parameters() for block in self.blocks()) - again
 
     def flops(self, batch_size: int, sequence_length: int) -> int:
         """FLOPs of matrix products for one forward pass."""
@@ -190,8 +163,9 @@ class StudentSpec:
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and names; `from_json` is its inverse."""
         layers = [{"type": layer.type, **asdict(layer)} for layer in self.layers]
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("layers", "head")}
-        return {**plain, "layers": layers, "head": asdict(self.head)}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("layers", "head", "sharing")}
+        sharing = {} if self.sharing is None else {"sharing": list(self.sharing)}
+        return {**plain, "layers": layers, "head": asdict(self.head), **sharing}
 
     @classmethod
     def from_json(cls, value: Any) -> "StudentSpec":
@@ -208,6 +182,16 @@ class StudentSpec:
 def _layer_from_json(value: dict[str, Any]) -> Layer:
     kind = value.pop("type", TransformerLayer.type)
     return LAYER_TYPES[kind](**value)
+
+
+def transformer_layers(spec: StudentSpec, purpose: str) -> tuple[TransformerLayer, ...]:
+    """The spec's layers where all are of type `transformer`; else a `UserError`: "`purpose` knows …"."""
+    for place, layer in enumerate(spec.layers):
+        if not isinstance(layer, TransformerLayer):
+            raise UserError(
+                f"layer {place} of this student is of type {layer.type}: {purpose} knows transformer alone."
+            )
+    return tuple(layer for layer in spec.layers if isinstance(layer, TransformerLayer))
 
 
 def uniform_spec(

@@ -6,11 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from students.spec import EmbeddingBlock, HeadBlock, LayerBlock, StudentSpec
+from students.spec import Block, EmbeddingBlock, HeadBlock, LayerBlock, StudentSpec, TransformerLayer
 
 Column = npt.NDArray[np.float64]
 
 ACTIVATIONS = ("gelu", "relu", "silu")
+
+LAYERED = ("heads", "qkv_width", "ffn_width", "activation", "first_only")
+"""Columns with one number a layer."""
+
+
+def unknown_part(block: Block | None) -> str:
+    """What of a block a table cannot say, in words; empty where it says all."""
+    if isinstance(block, LayerBlock):
+        return "" if isinstance(block.layer, TransformerLayer) else f"layers of type {block.layer.type}"
+    return "" if block is None or isinstance(block, EmbeddingBlock | HeadBlock) else "a head over every token"
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,10 @@ class SpecTable:
     ffn_width: Column
     activation: Column
     """Index into `ACTIVATIONS`, [n, depth]."""
+    first_only: Column
+    """1 for a layer that makes the first token alone, [n, depth]."""
+    unknown: npt.NDArray[np.str_]
+    """The first part of a row that these columns do not describe (`unknown_part`), [n]; it counts as absent."""
 
     def __len__(self) -> int:
         return len(self.hidden_width)
@@ -39,12 +53,17 @@ class SpecTable:
         """1 where a row has a layer at that depth, [n, depth]."""
         return (self.heads > 0).astype(np.float64)
 
+    def answered(self, batch_size: int, sequence_length: int) -> Column:
+        """Tokens that each layer makes, over all texts, [n, depth]."""
+        made: Column = batch_size * np.where(self.first_only > 0, 1.0, float(sequence_length))
+        return made
+
     @classmethod
-    def from_blocks(cls, rows: Sequence[Sequence[EmbeddingBlock | LayerBlock | HeadBlock]]) -> "SpecTable":
+    def from_blocks(cls, rows: Sequence[Sequence[Block]]) -> "SpecTable":
         """One row a sequence of blocks; all of a row's blocks share their hidden width."""
         depth = max([1, *(sum(isinstance(block, LayerBlock) for block in row) for row in rows)])
         single = {name: np.zeros(len(rows)) for name in ("hidden_width", "embedding_width", "embedding_rows", "labels")}
-        layered = {name: np.zeros((len(rows), depth)) for name in ("heads", "qkv_width", "ffn_width", "activation")}
+        layered = {name: np.zeros((len(rows), depth)) for name in LAYERED}
         for n, row in enumerate(rows):
             position = 0
             for block in row:
@@ -54,12 +73,14 @@ class SpecTable:
                     single["embedding_rows"][n] = block.vocabulary_size + block.maximum_positions + block.token_types
                 elif isinstance(block, HeadBlock):
                     single["labels"][n] = block.labels
-                else:
+                elif isinstance(block, LayerBlock) and isinstance(block.layer, TransformerLayer):
                     for name in ("heads", "qkv_width", "ffn_width"):
                         layered[name][n, position] = getattr(block.layer, name)
+                    layered["first_only"][n, position] = block.first_only
                     layered["activation"][n, position] = ACTIVATIONS.index(block.layer.activation)
                     position += 1
-        return cls(**single, **layered)
+        unknown = [next(filter(None, map(unknown_part, row)), "") for row in rows]
+        return cls(**single, **layered, unknown=np.array(unknown, dtype=np.str_))
 
     @classmethod
     def from_specs(cls, specs: Sequence[StudentSpec]) -> "SpecTable":

@@ -132,7 +132,9 @@ def distill_student(
     student: Annotated[str, typer.Option(help="Spec file (JSON), named shape, or checkpoint folder.")],
     teacher: options.Teacher = None,
     data: options.Data = None,
-    recipe: Annotated[str, typer.Option(help="How the teacher teaches: default, kd-nas or labels.")] = "default",
+    recipe: Annotated[
+        str, typer.Option(help="How the teacher teaches: default, kd-nas, labels or from-random.")
+    ] = "default",
     epochs: Annotated[float | None, typer.Option(help="Passes over the training data. Default: the recipe's.")] = None,
     seed: options.Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Run folder. Default: tailorbird-<hash> here.")] = None,
@@ -148,19 +150,56 @@ def distill_student(
 
 def export_student(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a student or a stock BERT.")],
-    output: Annotated[Path, typer.Option(help="Where the ONNX files go.")],
-    precision: options.ManyPrecisions = ["fp32", "int8"],  # noqa: B006
+    output: Annotated[Path, typer.Option(help="Where the files go.")],
+    precision: options.FilePrecisions = ["fp32", "int8"],  # noqa: B006
+    dialect: options.Dialects = ["portable", "onnxruntime"],  # noqa: B006
+    embeddings: Annotated[str | None, typer.Option(help="fp16, int8 or int4 for the embedding tables alone.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Fix the batch size. Default: any.")] = None,
+    sequence_length: Annotated[int | None, typer.Option(help="Fix the length in tokens. Default: any.")] = None,
+    maximum_length: Annotated[int, typer.Option(help="Where texts are cut, in tokens.")] = 128,
+    threads: options.Threads = 1,
+    data: options.ExportData = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Texts for int8-static, one a line. Default: --data's.")
+    ] = None,
+    maximum_loss: Annotated[float, typer.Option(help="Score points of 100 that a precision may lose.")] = 0.5,
+    keep_all: Annotated[
+        bool, typer.Option("--keep-all", help="Keep files that are no better, or lose too much.")
+    ] = False,
+    prune_vocabulary: Annotated[
+        bool, typer.Option("--prune-vocabulary", help="Keep only the tokens that --data and a margin need.")
+    ] = False,
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="A folder that runs with onnxruntime and numpy alone.")
+    ] = False,
+    stock: Annotated[bool, typer.Option("--stock", help="A folder that plain transformers loads as BERT.")] = False,
+    verify: options.Runtimes = [],  # noqa: B006
     quiet: options.Quiet = False,
 ) -> dict[str, Any]:
-    """Write ONNX files of a checkpoint and verify them against it in ONNX Runtime."""
-    from export.student import export_student as export
+    """Write a checkpoint as ONNX files, keep those that are worth it, and prove them on other runtimes."""
+    from export.gate import Gate
     from runs.progress import Progress
-    from tailorbird.inputs import precisions
+    from tailorbird.exporting import Request, export_checkpoint
 
-    wanted = precisions(precision)
-    Progress(quiet).say(f"exporting {checkpoint} to {output} as {' and '.join(wanted)}")
-    files = export(checkpoint, output, wanted)
-    return {"checkpoint": str(checkpoint), "output": str(output), "files": [one.to_json() for one in files]}
+    request = Request(
+        checkpoint=checkpoint,
+        output=output,
+        precisions=tuple(precision),
+        dialects=tuple(dialect),
+        embeddings=embeddings,
+        batch_size=batch_size,
+        sequence_length=sequence_length,
+        threads=threads,
+        maximum_length=maximum_length,
+        data=data,
+        calibration=calibration,
+        gate=None if keep_all else Gate(maximum_loss_points=maximum_loss),
+        prune_vocabulary=prune_vocabulary,
+        bundle=bundle,
+        stock=stock,
+        runtimes=tuple(verify),
+    )
+    return export_checkpoint(request, Progress(quiet))
 
 
 def measure_student(

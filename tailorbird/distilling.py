@@ -7,6 +7,7 @@ from typing import Any
 from distill.bag_of_words import bag_of_words_score
 from distill.batches import steps_per_epoch
 from distill.distillation import distil, evaluate
+from distill.initialization import check_start
 from distill.recipe import RECIPES
 from distill.tasks import load_task
 from distill.teachers import find_source, prepare_teacher
@@ -40,6 +41,7 @@ def distill_one(
     if epochs is not None and not 0 < epochs < float("inf"):
         raise UserError(f"--epochs is {epochs}: it must be above 0.")
     recipe = RECIPES[recipe_name]
+    check_start(recipe.initialization, spec)
     task = load_task(data, progress)
     theirs = load_model(find_source(source, progress)[0]).config.spec_object
     spec = replace(

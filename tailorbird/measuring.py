@@ -3,17 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from devices.target import open_target
-from devices.workload import Workload
-from export.form import FILES
+from devices.workload import Precision, Workload
+from export.form import FILES, Form
 from export.items import Checkpoint, GraphFile, Item
 from export.lowering import GRAPH_DIALECTS
 from profiler.processes import FINAL_POLICY, measure_items
 from runs.errors import UserError
 from runs.files import read_json
 from runs.progress import Progress
+
+FILES_TARGET = "onnxruntime"
+"""Where ONNX files are timed if the target runs none."""
 
 
 def measure_files(
@@ -54,7 +57,8 @@ def _row(results: dict[Any, Any]) -> dict[str, Any]:
 
 def _jobs(student: Path, target: str, workload: Workload, is_result: bool) -> Iterator[tuple[str, Item, str, Workload]]:
     """File name, item, target and workload of each measurement; the target's own artifact comes first."""
-    wants_graph = open_target(target).artifact in GRAPH_DIALECTS
+    kind = open_target(target).artifact
+    wants_graph = kind in GRAPH_DIALECTS
     if student.is_file():
         if not wants_graph:
             raise UserError(f"{student} is a graph file and {target} runs checkpoints: use --target onnxruntime.")
@@ -62,11 +66,12 @@ def _jobs(student: Path, target: str, workload: Workload, is_result: bool) -> It
     elif is_result:
         if not wants_graph:
             yield "student", Checkpoint(student / "student"), target, workload
-        graph_target = target if wants_graph else "onnxruntime"
-        for name, form in FILES.items():
-            if (student / name).is_file():
-                circumstances = replace(workload, precision=form.precision)
-                yield name, GraphFile(student / name), graph_target, circumstances
+        own = Form(GRAPH_DIALECTS.get(kind, "onnxruntime"), workload.precision)
+        for form in sorted(FILES.values(), key=lambda form: form != own):
+            if (student / form.file_name).is_file() and (kind != "onnx" or form.dialect == own.dialect):
+                circumstances = replace(workload, precision=cast(Precision, form.precision))
+                where = target if wants_graph else FILES_TARGET
+                yield form.file_name, GraphFile(student / form.file_name), where, circumstances
     elif student.is_dir():
         yield student.name, Checkpoint(student), target, workload
     else:

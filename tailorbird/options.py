@@ -25,6 +25,25 @@ ManySequenceLengths = Annotated[
 ]
 Precision = Annotated[str, typer.Option(help="fp32 or int8.")]
 ManyPrecisions = Annotated[list[str], typer.Option("--precision", help="fp32 or int8; may be repeated.")]
+FilePrecisions = Annotated[
+    list[str],
+    typer.Option(
+        "--precision",
+        help="fp32, fp16, int8, int8-static, int8-weights or int4-weights; may be repeated. fp32 is always written.",
+    ),
+]
+Dialects = Annotated[
+    list[str],
+    typer.Option("--dialect", help="portable (any runtime) or onnxruntime (what that runs fastest); may be repeated."),
+]
+Runtimes = Annotated[
+    list[str],
+    typer.Option("--verify", help="Run on onnxruntime, openvino, mnn, ncnn or litert as well; may be repeated."),
+]
+ExportData = Annotated[
+    str | None,
+    typer.Option("--data", help="The data that the checkpoint was trained for: to compare, score and calibrate on."),
+]
 ProfileFolder = Annotated[
     Path | None, typer.Option("--profile", help="Device profile. Default: this machine's, made first if there is none.")
 ]

@@ -149,17 +149,46 @@ def distilled(result: Result) -> None:
 
 
 def exported(result: Result) -> None:
-    """Size, parity and agreement of each file."""
+    """Size, parity and agreement of each file, what the gate said, and how other runtimes did."""
     rows = [
         [
             one["file"],
             f"{one['bytes'] / 1e6:.1f} MB",
             f"{one['max_abs_error']:.1e}",
             f"{_percent(one['agreement'])} of {one['examples']}",
+            _ms(one["latency_ms"]) if one["latency_ms"] else "–",
+            f"{one['gate']['speedup']:.2f} ×" if one["gate"] else "–",
         ]
         for one in result["files"]
     ]
-    _table(f"Exported to {result['output']}", ["file", "size", "largest error", "agreement on random ids"], rows)
+    headers = ["file", "size", "largest error", f"agreement on {result['compared_on']}", "p50", "speed beside fp32"]
+    _table(f"Exported to {result['output']}", headers, rows)
+    for verdict in result["refused"].values():
+        print(f"Refused: {verdict['reason']}")
+    if result["vocabulary"]:
+        print(f"Vocabulary: {result['vocabulary']['kept']:,} of {result['vocabulary']['whole']:,} tokens kept.")
+    if "runtimes" in result:
+        _proofs(result)
+    for name in ("stock", "bundle"):
+        if name in result:
+            print(f"{name.capitalize()} folder: {result[name]}")
+
+
+def _proofs(result: Result) -> None:
+    rows = [
+        [
+            f"{one['runtime']} {one['version']}",
+            _percent(one["agreement"]),
+            _ms(one["latency_ms"]),
+            f"{one['size_bytes'] / 1e6:.1f} MB",
+            f"{one['peak_memory_bytes'] / 2**20:.0f} MiB",
+        ]
+        for one in result["runtimes"]
+    ]
+    headers = ["runtime", "agreement", "p50", "size", "peak memory"]
+    _table(f"Verified, {_workload(result['workload'])}", headers, rows)
+    rows = [[one["provider"], _percent(one["fallback_share"])] for one in result["mobile"]]
+    _table("Operators that a phone's accelerator would leave to the processor", ["provider", "share"], rows)
 
 
 def measured(result: Result) -> None:

@@ -14,15 +14,20 @@ def _float_product(builder: GraphBuilder, source: str, weight: Array, name: str)
     return builder.node("MatMul", [source, builder.weight(f"{name}.weight", weight.T)], f"{name}.product")
 
 
-def float_rows(builder: GraphBuilder, ids: str, table: Array, name: str) -> str:
-    """The rows of a table in fp32."""
+def _float_rows(builder: GraphBuilder, ids: str, table: Array, name: str) -> str:
     return builder.node("Gather", [builder.weight(f"{name}.weight", table), ids], name)
 
 
+def _float_whole(builder: GraphBuilder, table: Array, name: str) -> str:
+    return builder.weight(f"{name}.weight", table)
+
+
+def _half_whole(builder: GraphBuilder, table: Array, name: str) -> str:
+    return builder.node("Cast", [builder.weight(f"{name}.weight", halved(table))], f"{name}.weight.wide", to=FLOAT)
+
+
 def _half_product(builder: GraphBuilder, source: str, weight: Array, name: str) -> str:
-    stored = builder.weight(f"{name}.weight", halved(weight.T))
-    wide = builder.node("Cast", [stored], f"{name}.weight.wide", to=FLOAT)
-    return builder.node("MatMul", [source, wide], f"{name}.product")
+    return builder.node("MatMul", [source, _half_whole(builder, weight.T, name)], f"{name}.product")
 
 
 def _half_rows(builder: GraphBuilder, ids: str, table: Array, name: str) -> str:
@@ -30,5 +35,5 @@ def _half_rows(builder: GraphBuilder, ids: str, table: Array, name: str) -> str:
     return builder.node("Cast", [read], name, to=FLOAT)
 
 
-ARITHMETICS.register("fp32")(Arithmetic(_float_product, float_rows))
-ARITHMETICS.register("fp16")(Arithmetic(_half_product, _half_rows))
+ARITHMETICS.register("fp32")(Arithmetic(_float_product, _float_product, _float_rows, _float_whole))
+ARITHMETICS.register("fp16")(Arithmetic(_half_product, _half_product, _half_rows, _half_whole))

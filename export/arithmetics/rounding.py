@@ -21,10 +21,15 @@ def halved(weight: Array) -> Array:
     return np.clip(weight, -HALF_LIMIT, HALF_LIMIT).astype(np.float16)
 
 
+def row_scales(weight: Array) -> Array:
+    """float32 [rows]: what one step of int8 is worth in each row of [rows, width]."""
+    largest = np.abs(weight).max(axis=1)
+    return np.asarray(np.where(largest > 0, largest, 1.0) / INT8_LIMIT, dtype=np.float32)
+
+
 def quantize_rows(weight: Array) -> tuple[Array, Array]:
     """float [rows, width] → int8 [rows, width] and float32 scales [rows] with weight ≈ int8 · scale."""
-    largest = np.abs(weight).max(axis=1)
-    scales = (np.where(largest > 0, largest, 1.0) / INT8_LIMIT).astype(np.float32)
+    scales = row_scales(weight)
     return np.rint(weight / scales[:, None]).astype(np.int8), scales
 
 

@@ -25,13 +25,17 @@ def _products(block: Block, workload: Workload) -> list[tuple[int, int, int]]:
         return [(tokens, block.embedding_width, width)] * block.factorised
     if isinstance(block, HeadBlock):
         return [(workload.batch_size, width, width), (workload.batch_size, width, block.labels)]
-    qkv, ffn = block.layer.qkv_width, block.layer.ffn_width
-    return [(tokens, width, qkv)] * 3 + [(tokens, qkv, width), (tokens, width, ffn), (tokens, ffn, width)]
+    qkv, ffn, made = block.layer.qkv_width, block.layer.ffn_width, answered(block, workload)
+    return [(tokens, width, qkv)] * 2 + [(made, width, qkv), (made, qkv, width), (made, width, ffn), (made, ffn, width)]
+
+
+def answered(block: LayerBlock, workload: Workload) -> int:
+    """Tokens that a layer makes."""
+    return workload.batch_size * (1 if block.first_only else workload.sequence_length)
 
 
 def cached_processor(block: Block, workload: Workload) -> float:
     """Products that run slower when narrow, weights that fall out of the cache, activations of unequal cost."""
-    pairs = workload.batch_size * workload.sequence_length**2
     compute = sum(
         _product(*shape, tile=16) / (90e6 * min(shape[1:]) / (min(shape[1:]) + 40.0))
         for shape in _products(block, workload)
@@ -40,7 +44,8 @@ def cached_processor(block: Block, workload: Workload) -> float:
     latency = compute / workload.threads**0.8 + moved * (1.0 if block.parameters() < 400_000 else 1.3)
     if isinstance(block, LayerBlock):
         cost = {"gelu": 4e-7, "relu": 1e-7, "silu": 3e-7}[block.layer.activation]
-        latency += cost * workload.batch_size * workload.sequence_length * block.layer.ffn_width
+        latency += cost * answered(block, workload) * block.layer.ffn_width
+        pairs = answered(block, workload) * workload.sequence_length
         latency += 4.0 * pairs * block.layer.qkv_width / 50e6 + 5e-7 * pairs * block.layer.heads
     return latency + 0.02
 

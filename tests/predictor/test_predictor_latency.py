@@ -41,8 +41,9 @@ def test_breakdown_adds_up_and_names_every_block(cpu_predictor, fresh_students):
 
 def test_breakdown_gives_the_wider_layer_more(cpu_predictor):
     narrow, wide = TransformerLayer(4, 128, 256), TransformerLayer(4, 128, 1024)
-    parts = dict(cpu_predictor.predict_breakdown(StudentSpec(256, 256, (narrow, wide)), WORKLOAD))
+    parts = dict(cpu_predictor.predict_breakdown(StudentSpec(256, 256, (narrow, wide, narrow)), WORKLOAD))
     assert parts["layer 2"] > 1.5 * parts["layer 1"]
+    assert parts["layer 3"] < 0.7 * parts["layer 1"]  # it makes the first token alone
 
 
 def test_breakdown_of_a_student_without_a_head(cpu_predictor):
