@@ -123,7 +123,8 @@ class Run:
             feed = graph_feed(self.spec, batch)
             for name, values in zip(self.names, self.session.run(self.names, feed), strict=True):
                 # Behind the last layer's keys and values there may be one token a text alone.
-                yield name, values[mask if values.shape[:2] == mask.shape else mask.any(axis=1)]
+                every_token = values.ndim == 3 and values.shape[:2] == mask.shape
+                yield name, values[mask if every_token else mask.any(axis=1)]
 
 
 def _channel_reaches(run: Run) -> dict[str, Array]:

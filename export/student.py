@@ -67,7 +67,8 @@ def export_student(
     checkpoint_files(checkpoint)
     check_output(output, checkpoint, {form.file_name for form in wanted})
     model = load_model(checkpoint)
-    batches = _batches(checkpoint, model, texts, maximum_length)
+    shortest = min((form.sequence_length for form in wanted if form.sequence_length), default=maximum_length)
+    batches = _batches(checkpoint, model, texts, min(maximum_length, shortest))
     references = list(run_model(model, batches))
     ready = [(form, *_verified(checkpoint, model, form, ranges, batches, references)) for form in wanted]
     exported = []
@@ -132,7 +133,8 @@ def _batches(
 ) -> Sequence[Batch]:
     spec = model.config.spec_object
     if texts is None:
-        return random_batches(spec)
+        drawn = random_batches(spec)
+        return [{name: values[:, :maximum_length] for name, values in batch.items()} for batch in drawn]
     if not texts:
         raise UserError("there are no texts to compare the files on: give some, or none at all for random ids.")
     length = min(maximum_length, spec.maximum_positions)

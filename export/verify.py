@@ -61,7 +61,33 @@ def run_graph(graph: Any, batches: Iterable[Batch], threads: int = 0) -> Iterato
         missing = sorted(set(wanted) - set(batch))
         if missing:
             raise UserError(f"the graph wants an input called {missing[0]}: only {', '.join(batch)} can be given.")
-        yield _joined(dict(zip(names, session.run(None, {name: batch[name] for name in wanted}), strict=True)))
+        feed = {name: batch[name] for name in wanted}
+        yield _joined(dict(zip(names, run_in_shape(session, feed), strict=True)))
+
+
+def run_in_shape(session: Any, feed: Batch) -> list[Array]:
+    """A session's outputs for a batch of any shape, also where its axes are fixed.
+
+    Texts are then run as many at a time as the graph takes, the last with repeats, and filled up with padding; what was
+    made of padding is taken out again. `UserError` for texts longer than the graph takes.
+    """
+    given = session.get_inputs()[0]
+    texts, longest = feed[given.name].shape
+    size, length = (
+        axis if isinstance(axis, int) else own for axis, own in zip(given.shape, (texts, longest), strict=True)
+    )
+    if (size, length) == (texts, longest):
+        return list(session.run(None, dict(feed)))
+    if longest > length:
+        raise UserError(f"the graph takes texts of {length} tokens, and one has {longest}: cut them at {length}.")
+    places = np.minimum(np.arange(-(-texts // size) * size), texts - 1).reshape(-1, size)
+    filled = {name: np.pad(values, ((0, 0), (0, length - longest))) for name, values in feed.items()}
+    runs = [session.run(None, {name: values[rows] for name, values in filled.items()}) for rows in places]
+    whole = [np.concatenate(parts)[:texts] for parts in zip(*runs, strict=True)]
+    by_token = {
+        number for number, made in enumerate(session.get_outputs()) if made.name in SPANS or len(made.shape) > 2
+    }
+    return [values[:, :longest] if number in by_token else values for number, values in enumerate(whole)]
 
 
 def _joined(answers: Mapping[str, Array]) -> Array:

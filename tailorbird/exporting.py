@@ -51,6 +51,7 @@ class Request:
     sequence_length: int | None = None
     threads: int = 1
     maximum_length: int = 128
+    """Where texts are cut, in tokens; a fixed sequence length cuts them too."""
     data: str | None = None
     calibration: Path | None = None
     gate: Gate | None = None
@@ -64,6 +65,11 @@ class Request:
     def workload(self) -> Workload:
         """What files are timed on."""
         return Workload(self.batch_size or 1, self.sequence_length or self.maximum_length, self.threads)
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest text."""
+        return min(self.maximum_length, self.sequence_length or self.maximum_length)
 
     def forms(self) -> list[Form]:
         """One a file: the exact ones first, which the others are held against."""
@@ -82,7 +88,7 @@ def export_checkpoint(request: Request, progress: Progress) -> dict[str, Any]:
     forms = _checked(request)
     known = None
     if request.data is not None:
-        known = known_of(request.checkpoint, load_task(request.data, progress), request.maximum_length)
+        known = known_of(request.checkpoint, load_task(request.data, progress), request.length)
     if request.prune_vocabulary and known is None:
         raise UserError("--prune-vocabulary needs texts to know which tokens are used: name them with --data.")
     source, pruned = request.checkpoint, None
@@ -90,13 +96,13 @@ def export_checkpoint(request: Request, progress: Progress) -> dict[str, Any]:
         progress.say("choosing the tokens that the training texts and a margin need")
         source = request.output / PRUNED
         pruned = prune_checkpoint(request.checkpoint, known.training_texts(), source).to_json()
-        known = known_of(source, known.task, request.maximum_length)
+        known = known_of(source, known.task, request.length)
     ranges = _ranges(request, source, known, progress)
     texts = known.some_texts(COMPARED_TEXTS) if known else None
     with TemporaryDirectory(prefix="tailorbird-export-") as scratch:
         folder = Path(scratch) / "files"
         progress.say(f"writing {len(forms)} files and comparing each with the checkpoint")
-        files = export_student(source, folder, forms, texts, maximum_length=request.maximum_length, ranges=ranges)
+        files = export_student(source, folder, forms, texts, maximum_length=request.length, ranges=ranges)
         gated = Gated() if request.gate is None else gate_files(files, request.gate, request.workload, known, progress)
         kept = [file for file in files if gated.keeps(file.path.name)]
         request.output.mkdir(parents=True, exist_ok=True)
@@ -130,7 +136,7 @@ def export_checkpoint(request: Request, progress: Progress) -> dict[str, Any]:
             kept,
             gated.times_ms,
             request.workload,
-            maximum_length=request.workload.sequence_length,
+            maximum_length=request.length,
             ranges=ranges,
             texts=texts or (),
             made_of=origin(request.checkpoint, load_model(request.checkpoint).config.spec_object),
@@ -177,7 +183,7 @@ def _ranges(request: Request, source: Path, known: Known | None, progress: Progr
     else:
         return None
     progress.say(f"calibrating on {len(texts)} texts")
-    return calibrate_on(source, texts, request.maximum_length)
+    return calibrate_on(source, texts, request.length)
 
 
 def lines_of(path: Path) -> list[str]:
@@ -198,5 +204,5 @@ def _batches(request: Request, source: Path, known: Known | None) -> Sequence[Ba
     """What runtimes are compared on; None for random ids."""
     if known is None:
         return None
-    length = min(request.workload.sequence_length, load_model(source).config.spec_object.maximum_positions)
+    length = min(request.length, load_model(source).config.spec_object.maximum_positions)
     return text_batches(load_tokenizer(source), known.some_texts(COMPARED_TEXTS), maximum_length=length)

@@ -14,7 +14,7 @@ from export.part import DIALECTS
 from export.verify import random_batches, run_graph
 from export.weights import module_weights, random_module
 from runs.errors import UserError
-from students.spec import Head, StudentSpec, TransformerLayer
+from students.spec import Head, StudentSpec, TransformerLayer, uniform_spec
 
 SPEC = StudentSpec(12, 24, (TransformerLayer(2, 16, 40), TransformerLayer(3, 24, 8, "relu")), 60, 64, head=Head())
 
@@ -119,3 +119,11 @@ def test_bad_input_is_said_in_a_sentence() -> None:
 
 def test_only_static_precisions_ask_for_ranges() -> None:
     assert [name for name in ARITHMETICS if ARITHMETICS[name].calibrated] == ["int8-static"]
+
+
+def test_a_head_as_wide_as_texts_are_long_is_not_taken_for_tokens() -> None:
+    spec = uniform_spec(1, 16, 2, 8, vocabulary_size=20, maximum_positions=16, head=Head("classification", 2))
+    mask = np.ones((3, 16), dtype=np.int64)
+    mask[1:, 5:] = 0
+    batch = {"input_ids": mask * 7, "attention_mask": mask, "token_type_ids": mask * 0}
+    assert calibrate(spec, module_weights(random_module(spec)), [batch])
