@@ -86,7 +86,7 @@ def main(
             "bag_of_words": bag_of_words_score(task),
             "difference": asdict(difference),
         },
-        "reached": best["bytes"] <= BAR_BYTES and 100 * (before.mean() - own.mean()) <= BAR_POINTS,
+        "reached": bool(best["bytes"] <= BAR_BYTES and 100 * (before.mean() - own.mean()) <= BAR_POINTS),
     }
     write_json_atomic(output, summary)
     print(json.dumps({name: summary[name] for name in ("smallest", "test", "reached")}, indent=2))
