@@ -72,12 +72,12 @@ def run_in_shape(session: Any, feed: Batch) -> list[Array]:
     made of padding is taken out again. `UserError` for texts longer than the graph takes.
     """
     given = session.get_inputs()[0]
-    texts, longest = feed[given.name].shape
-    size, length = (
-        axis if isinstance(axis, int) else own for axis, own in zip(given.shape, (texts, longest), strict=True)
-    )
-    if (size, length) == (texts, longest):
+    if not any(isinstance(axis, int) for axis in given.shape[:2]):
         return list(session.run(None, dict(feed)))
+    texts, longest = feed[given.name].shape[:2]
+    size, length = (
+        axis if isinstance(axis, int) else own for axis, own in zip(given.shape[:2], (texts, longest), strict=True)
+    )
     if longest > length:
         raise UserError(f"the graph takes texts of {length} tokens, and one has {longest}: cut them at {length}.")
     places = np.minimum(np.arange(-(-texts // size) * size), texts - 1).reshape(-1, size)
