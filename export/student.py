@@ -24,7 +24,7 @@ from runs.files import write_bytes_atomic
 from students.bert import load_model
 from students.model import StudentPreTrainedModel
 
-COMPANIONS = ("student", "verdict.json")
+COMPANIONS = ("student", "pruned", "verdict.json")
 """What a folder of ours may hold beside ONNX files; any of them marks it as such."""
 
 PARITY_LIMIT = 1e-4

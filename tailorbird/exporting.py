@@ -89,8 +89,6 @@ def export_checkpoint(request: Request, progress: Progress) -> dict[str, Any]:
     known = None
     if request.data is not None:
         known = known_of(request.checkpoint, load_task(request.data, progress), request.length)
-    if request.prune_vocabulary and known is None:
-        raise UserError("--prune-vocabulary needs texts to know which tokens are used: name them with --data.")
     source, pruned = request.checkpoint, None
     if request.prune_vocabulary and known is not None:
         progress.say("choosing the tokens that the training texts and a margin need")
@@ -106,6 +104,9 @@ def export_checkpoint(request: Request, progress: Progress) -> dict[str, Any]:
         gated = Gated() if request.gate is None else gate_files(files, request.gate, request.workload, known, progress)
         kept = [file for file in files if gated.keeps(file.path.name)]
         request.output.mkdir(parents=True, exist_ok=True)
+        for name in {file.path.name for file in files} - {file.path.name for file in kept}:
+            # An earlier export may have kept what this one refuses.
+            (request.output / name).unlink(missing_ok=True)
         for file in kept:
             # The scratch folder may lie on another file system, so that a rename would not do.
             write_bytes_atomic(request.output / file.path.name, file.path.read_bytes())
@@ -164,6 +165,10 @@ def _checked(request: Request) -> list[Form]:
     check_output(request.output, request.checkpoint, {form.file_name for form in forms})
     for name in request.runtimes:
         RUNTIMES[name].check()
+    if request.calibration is not None:
+        lines_of(request.calibration)
+    if request.prune_vocabulary and request.data is None:
+        raise UserError("--prune-vocabulary needs texts to know which tokens are used: name them with --data.")
     if request.runtimes and "portable" not in request.dialects:
         raise UserError("--verify runs the portable file on each runtime: ask for --dialect portable as well.")
     return forms

@@ -11,6 +11,7 @@ import pytest
 
 from export.gate import Gate
 from export.graph_file import read_graph_file
+from export.vocabulary import prune_checkpoint
 from runs.errors import UserError
 from runs.progress import Progress
 from tailorbird.exporting import BUNDLE, PRUNED, RECORD, STOCK, Request, export_checkpoint
@@ -75,6 +76,16 @@ def test_what_is_not_worth_it_is_refused_with_the_reason(world, tmp_path):
     result = export_checkpoint(asked, QUIET)
     assert set(result["refused"]) == {"student.int8.onnx", "student.ort.int8.onnx"}
     assert "refused, since" in result["refused"]["student.int8.onnx"]["reason"]
+    assert sorted(path.name for path in output.glob("*.onnx")) == ["student.onnx", "student.ort.onnx"]
+
+
+def test_an_export_cut_short_after_pruning_goes_on_and_leaves_no_refused_file(world, tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    prune_checkpoint(world.teacher, ["the film was good"], output / PRUNED)
+    export_checkpoint(request(world, output, data=str(world.data), prune_vocabulary=True), QUIET)
+    assert (output / "student.int8.onnx").is_file()
+    export_checkpoint(request(world, output, data=str(world.data), gate=Gate(minimum_gain=0.99)), QUIET)
     assert sorted(path.name for path in output.glob("*.onnx")) == ["student.onnx", "student.ort.onnx"]
 
 
