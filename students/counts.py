@@ -1,69 +1,66 @@
-"""Parameter, FLOP and byte counts of each block, written once for plain integers and for arrays of many students.
+"""What parts of a network cost, as plain numbers that add up: weights, FLOPs, and activations read and written.
 
-FLOPs count matrix products only, two per multiply-add, as `torch.utils.flop_counter` does. Bytes are the weights read
-once plus every operator's inputs and outputs, which is what a machine without fusion moves.
+FLOPs count matrix products and convolutions only, two per multiply-add, as `torch.utils.flop_counter` does. Activations
+are every operator's inputs and outputs, which is what a machine without fusion moves.
 """
 
-from typing import TypeVar
-
-import numpy as np
-import numpy.typing as npt
-
-Count = TypeVar("Count", int, npt.NDArray[np.float64])
+from dataclasses import dataclass
 
 ACTIVATION_BYTES = 4
 """Activations stay fp32 at every weight precision."""
 
 
-def layer_parameters(hidden: Count, qkv: Count, ffn: Count) -> Count:
-    """A transformer layer: Q, K, V, output and two feed-forward projections with biases, two layer norms."""
-    attention = 3 * (hidden * qkv + qkv) + qkv * hidden + hidden
-    feed_forward = hidden * ffn + ffn + ffn * hidden + hidden
-    return attention + feed_forward + 4 * hidden
+@dataclass(frozen=True)
+class Cost:
+    """Plain numbers that add up."""
+
+    parameters: int = 0
+    flops: int = 0
+    elements: int = 0
+    """Numbers read and written by the operators, weights apart."""
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.parameters + other.parameters, self.flops + other.flops, self.elements + other.elements)
+
+    def times(self, count: int) -> "Cost":
+        """As many of them, each with weights of its own."""
+        return Cost(self.parameters * count, self.flops * count, self.elements * count)
+
+    def bytes_moved(self, bytes_per_weight: float) -> float:
+        """Bytes: weights once, activations at every operator."""
+        return self.parameters * bytes_per_weight + self.elements * ACTIVATION_BYTES
 
 
-def layer_flops(hidden: Count, qkv: Count, ffn: Count, batch: int, length: int, answered: Count | int) -> Count:
-    """Projections, and the two products of attention whose cost grows with the square of the length.
+def linear(tokens: int, inside: int, outside: int) -> Cost:
+    """A product with a weight, and its bias."""
+    return Cost(inside * outside + outside, 2 * tokens * inside * outside, tokens * (inside + outside))
 
-    `answered` tokens of all texts together go through the layer; keys and values are made of all tokens in any case.
+
+def elementwise(tokens: int, width: int) -> Cost:
+    """A function of every number: one reading and one writing."""
+    return Cost(elements=2 * tokens * width)
+
+
+def norm(tokens: int, width: int) -> Cost:
+    """A layer norm."""
+    return Cost(parameters=2 * width) + elementwise(tokens, width)
+
+
+def residual_norm(tokens: int, width: int) -> Cost:
+    """What a part was given added to what it made, and a layer norm."""
+    return norm(tokens, width) + elementwise(tokens, width)
+
+
+def feed_forward(tokens: int, width: int, ffn_width: int) -> Cost:
+    """Two linear layers with an activation between, residual and layer norm after."""
+    projections = linear(tokens, width, ffn_width) + linear(tokens, ffn_width, width)
+    return projections + elementwise(tokens, ffn_width) + residual_norm(tokens, width)
+
+
+def attention(made: int, tokens: int, length: int, qkv_width: int, heads: int) -> Cost:
+    """Scores, softmax and context for `made` queries, over all texts, of keys and values of `tokens`.
+
+    Each query meets the `length` keys of its own text.
     """
-    looked_at = 4 * batch * length * hidden * qkv
-    return looked_at + answered * (4 * hidden * qkv + 4 * hidden * ffn + 4 * length * qkv)
-
-
-def layer_activations(
-    hidden: Count, qkv: Count, ffn: Count, heads: Count, batch: int, length: int, answered: Count | int
-) -> Count:
-    """Elements read and written by the operators of one layer, the attention scores among them; `answered` as above."""
-    looked_at = batch * length * (2 * hidden + 4 * qkv)
-    return looked_at + answered * (12 * hidden + 4 * qkv + 4 * ffn + 6 * length * heads)
-
-
-def embedding_parameters(embedding: Count, hidden: Count, rows: Count, factorised: Count) -> Count:
-    """`rows` is words + positions + token types; `factorised` is 1 where a projection to the hidden width follows."""
-    return rows * embedding + 2 * embedding + factorised * (embedding * hidden + hidden)
-
-
-def embedding_flops(embedding: Count, hidden: Count, factorised: Count, batch: int, length: int) -> Count:
-    """Only a factorised embedding multiplies anything."""
-    return factorised * (2 * batch * length * embedding * hidden)
-
-
-def embedding_activations(embedding: Count, hidden: Count, factorised: Count, batch: int, length: int) -> Count:
-    """Three gathers, two sums and a layer norm, then the projection where there is one."""
-    return batch * length * (9 * embedding + factorised * (embedding + 2 * hidden))
-
-
-def head_parameters(hidden: Count, labels: Count) -> Count:
-    """BERT's pooler and a linear classifier."""
-    return hidden * hidden + hidden + hidden * labels + labels
-
-
-def head_flops(hidden: Count, labels: Count, batch: int) -> Count:
-    """The head sees the first token alone, so the length does not matter."""
-    return 2 * batch * (hidden * hidden + hidden * labels)
-
-
-def head_activations(hidden: Count, labels: Count, batch: int) -> Count:
-    """The first token in, pooled, squashed, classified."""
-    return batch * (6 * hidden + labels)
+    scores = made * length * heads
+    return Cost(0, 4 * made * length * qkv_width, 2 * (made + tokens) * qkv_width + 6 * scores)

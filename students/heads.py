@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from runs.errors import UserError
 from runs.registry import Registry
-from students import counts
+from students.counts import Cost, elementwise, linear, norm
 
 HeadKind = Literal["none", "classification", "regression", "tokens", "spans", "masked-lm", "causal-lm"]
 
@@ -62,18 +62,22 @@ class HeadBlock:
     hidden_width: int
     labels: int
 
+    def _cost(self, batch_size: int) -> Cost:
+        """The first token of each text taken out, pooled, squashed, classified."""
+        pooled = linear(batch_size, self.hidden_width, self.hidden_width) + elementwise(batch_size, self.hidden_width)
+        return elementwise(batch_size, self.hidden_width) + pooled + linear(batch_size, self.hidden_width, self.labels)
+
     def parameters(self) -> int:
         """Number of weights."""
-        return counts.head_parameters(self.hidden_width, self.labels)
+        return self._cost(1).parameters
 
     def flops(self, batch_size: int, sequence_length: int) -> int:
         """FLOPs of matrix products; the length does not matter."""
-        return counts.head_flops(self.hidden_width, self.labels, batch_size)
+        return self._cost(batch_size).flops
 
     def bytes_moved(self, batch_size: int, sequence_length: int, bytes_per_weight: float) -> float:
         """Bytes: weights once, one token's activations."""
-        moved = counts.head_activations(self.hidden_width, self.labels, batch_size)
-        return self.parameters() * bytes_per_weight + moved * counts.ACTIVATION_BYTES
+        return self._cost(batch_size).bytes_moved(bytes_per_weight)
 
 
 @dataclass(frozen=True)
@@ -83,18 +87,20 @@ class TokenHeadBlock:
     hidden_width: int
     labels: int
 
+    def _cost(self, tokens: int) -> Cost:
+        return linear(tokens, self.hidden_width, self.labels)
+
     def parameters(self) -> int:
         """Number of weights."""
-        return self.hidden_width * self.labels + self.labels
+        return self._cost(1).parameters
 
     def flops(self, batch_size: int, sequence_length: int) -> int:
         """FLOPs of matrix products."""
-        return 2 * batch_size * sequence_length * self.hidden_width * self.labels
+        return self._cost(batch_size * sequence_length).flops
 
     def bytes_moved(self, batch_size: int, sequence_length: int, bytes_per_weight: float) -> float:
-        """Bytes: weights once; hidden states in, and scores through product and bias."""
-        moved = batch_size * sequence_length * (self.hidden_width + 3 * self.labels)
-        return self.parameters() * bytes_per_weight + moved * counts.ACTIVATION_BYTES
+        """Bytes: weights once; hidden states in, scores out."""
+        return self._cost(batch_size * sequence_length).bytes_moved(bytes_per_weight)
 
 
 @dataclass(frozen=True)
@@ -108,20 +114,23 @@ class LanguageHeadBlock:
     embedding_width: int
     vocabulary_size: int
 
+    def _cost(self, tokens: int) -> Cost:
+        """With the word embedding among the weights."""
+        width = self.embedding_width
+        transformed = linear(tokens, self.hidden_width, width) + elementwise(tokens, width) + norm(tokens, width)
+        return transformed + linear(tokens, width, self.vocabulary_size)
+
     def parameters(self) -> int:
         """Number of weights of its own: transform, norm and the bias of every word."""
-        return self.hidden_width * self.embedding_width + 3 * self.embedding_width + self.vocabulary_size
+        return self._cost(1).parameters - self.embedding_width * self.vocabulary_size
 
     def flops(self, batch_size: int, sequence_length: int) -> int:
         """FLOPs of matrix products."""
-        per_token = self.embedding_width * (self.hidden_width + self.vocabulary_size)
-        return 2 * batch_size * sequence_length * per_token
+        return self._cost(batch_size * sequence_length).flops
 
     def bytes_moved(self, batch_size: int, sequence_length: int, bytes_per_weight: float) -> float:
         """Bytes: own weights and the whole word embedding once, activations at every operator."""
-        per_token = self.hidden_width + 7 * self.embedding_width + 3 * self.vocabulary_size
-        read = self.parameters() + self.embedding_width * self.vocabulary_size
-        return read * bytes_per_weight + batch_size * sequence_length * per_token * counts.ACTIVATION_BYTES
+        return self._cost(batch_size * sequence_length).bytes_moved(bytes_per_weight)
 
 
 AnyHeadBlock = HeadBlock | TokenHeadBlock | LanguageHeadBlock

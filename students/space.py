@@ -9,11 +9,11 @@ import numpy as np
 from runs.errors import UserError
 from runs.registry import Registry, unknown_name
 from students.codes import Codes
-from students.heads import HEAD_BLOCKS, POOLED_HEADS, HeadBlock, HeadSizes
 from students.moves import VariedSpace
+from students.space_blocks import Surroundings, space_blocks
 from students.space_file import read_space_file
 from students.spec import Head, StudentSpec, TransformerLayer, transformer_layers
-from students.table import ACTIVATIONS, SpecTable, unknown_part
+from students.table import BlockTable
 
 
 @dataclass(frozen=True)
@@ -30,31 +30,13 @@ class SearchSpace(VariedSpace):
 
     def table(
         self, codes: Codes, *, vocabulary_size: int, maximum_positions: int, token_types: int, head: Head
-    ) -> SpecTable:
-        """Sizes by column for many codes at once; equal to `SpecTable.from_specs(self.decode(codes, …))`."""
-        depths = self.depths(codes)
-        depth = int(depths.max(initial=1))
-        layers = self.layer_view(codes)
-        used = np.arange(depth) < depths[:, None]
-        columns = {
-            "heads": np.array(self.choices.heads, dtype=np.float64)[layers[..., 0]],
-            "qkv_width": self.widths(codes).astype(np.float64),
-            "ffn_width": np.array(self.choices.ffn, dtype=np.float64)[layers[..., 2]],
-            "activation": np.array([ACTIVATIONS.index(a) for a in self.choices.activation], dtype=np.float64)[
-                codes[:, 2, None]
-            ],
-            "first_only": (np.arange(depth) == depths[:, None] - 1) * float(head.kind in POOLED_HEADS),
-        }
-        hidden = np.array(self.choices.hidden, dtype=np.float64)[codes[:, 1]]
-        answer = HEAD_BLOCKS[head.kind](HeadSizes(1, 1, vocabulary_size, head.labels))
-        return SpecTable(
-            hidden_width=hidden,
-            embedding_width=hidden.copy(),
-            embedding_rows=np.full(len(codes), float(vocabulary_size + maximum_positions + token_types)),
-            labels=np.full(len(codes), float(answer.labels) if isinstance(answer, HeadBlock) else 0.0),
-            unknown=np.full(len(codes), unknown_part(answer)),
-            **{name: np.where(used, column[:, :depth], 0.0) for name, column in columns.items()},
-        )
+    ) -> BlockTable:
+        """Many codes at once, each as its blocks; says the same as `BlockTable.from_specs(self.decode(codes, …))`.
+
+        Tables of one space have one list of blocks, whatever the codes.
+        """
+        around = Surroundings(vocabulary_size, maximum_positions, token_types, head)
+        return space_blocks(self, around).table(self, codes)
 
     def decode(
         self, codes: Codes, *, vocabulary_size: int, maximum_positions: int, token_types: int, head: Head

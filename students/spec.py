@@ -4,14 +4,14 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from runs.errors import UserError
-from students import counts
+from students.counts import Cost, linear, norm
 from students.heads import CAUSAL_LAYERS, HEAD_BLOCKS, POOLED_HEADS, AnyHeadBlock, HeadSizes
 from students.heads import Head as Head
 from students.heads import HeadBlock as HeadBlock
 from students.heads import HeadKind as HeadKind
 from students.heads import LanguageHeadBlock as LanguageHeadBlock
 from students.heads import TokenHeadBlock as TokenHeadBlock
-from students.layer_counts import Cost, layer_cost, transformer_cost
+from students.layer_counts import layer_cost, transformer_cost
 from students.layer_types import LAYER_TYPES as LAYER_TYPES
 from students.layer_types import Activation as Activation
 from students.layer_types import BottleneckLayer as BottleneckLayer
@@ -39,24 +39,26 @@ class EmbeddingBlock:
         """1 where a projection from embedding to hidden width follows, else 0."""
         return int(self.embedding_width != self.hidden_width)
 
+    def _cost(self, batch_size: int, sequence_length: int) -> Cost:
+        """Without the tables: of them only the rows that the tokens name are read."""
+        tokens = batch_size * sequence_length
+        # Three rows are read, the first is written, and two sums read two numbers and write one.
+        gathered = Cost(elements=7 * tokens * self.embedding_width)
+        projected = linear(tokens, self.embedding_width, self.hidden_width).times(self.factorised)
+        return gathered + norm(tokens, self.embedding_width) + projected
+
     def parameters(self) -> int:
         """Number of weights."""
         rows = self.vocabulary_size + self.maximum_positions + self.token_types
-        return counts.embedding_parameters(self.embedding_width, self.hidden_width, rows, self.factorised)
+        return rows * self.embedding_width + self._cost(1, 1).parameters
 
     def flops(self, batch_size: int, sequence_length: int) -> int:
         """FLOPs of matrix products."""
-        return counts.embedding_flops(
-            self.embedding_width, self.hidden_width, self.factorised, batch_size, sequence_length
-        )
+        return self._cost(batch_size, sequence_length).flops
 
     def bytes_moved(self, batch_size: int, sequence_length: int, bytes_per_weight: float) -> float:
         """Bytes; only the rows that the tokens name are read from the tables, not the tables."""
-        read = self.factorised * (self.embedding_width * self.hidden_width + self.hidden_width)
-        moved = counts.embedding_activations(
-            self.embedding_width, self.hidden_width, self.factorised, batch_size, sequence_length
-        )
-        return read * bytes_per_weight + moved * counts.ACTIVATION_BYTES
+        return self._cost(batch_size, sequence_length).bytes_moved(bytes_per_weight)
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,7 @@ class LayerBlock:
 
     def bytes_moved(self, batch_size: int, sequence_length: int, bytes_per_weight: float) -> float:
         """Bytes: weights once, activations at every operator."""
-        cost = self._cost(batch_size, sequence_length)
-        return cost.parameters * bytes_per_weight + cost.elements * counts.ACTIVATION_BYTES
+        return self._cost(batch_size, sequence_length).bytes_moved(bytes_per_weight)
 
 
 Block = EmbeddingBlock | LayerBlock | AnyHeadBlock

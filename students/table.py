@@ -1,88 +1,80 @@
-"""Many students at once as arrays, so that predictors and searches need no Python loop over specs."""
+"""Many students at once: their distinct blocks, and which of them each student is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from students.spec import Block, EmbeddingBlock, HeadBlock, LayerBlock, StudentSpec, TransformerLayer
+from students.spec import Block, StudentSpec
 
 Column = npt.NDArray[np.float64]
-
-ACTIVATIONS = ("gelu", "relu", "silu")
-
-LAYERED = ("heads", "qkv_width", "ffn_width", "activation", "first_only")
-"""Columns with one number a layer."""
-
-
-def unknown_part(block: Block | None) -> str:
-    """What of a block a table cannot say, in words; empty where it says all."""
-    if isinstance(block, LayerBlock):
-        return "" if isinstance(block.layer, TransformerLayer) else f"layers of type {block.layer.type}"
-    return "" if block is None or isinstance(block, EmbeddingBlock | HeadBlock) else "a head over every token"
+Numbers = npt.NDArray[np.int32]
+Selection = slice | npt.NDArray[np.int64] | npt.NDArray[np.bool_]
+ABSENT = -1
+"""The number of no block: it fills rows that are shorter than the longest."""
 
 
-@dataclass(frozen=True)
-class SpecTable:
-    """n students (or parts of students) by column; layer columns are [n, depth] and 0 where there is no layer.
+def sums_of_rows(padded: Column, index: Numbers) -> Column:
+    """Numbers of each block and a last row of zeros, [blocks + 1] or [blocks + 1, f] → sums over the rows of `index`.
 
-    `embedding_width` is 0 in a row without an embedding, `labels` 0 in a row without a head, so that stacks of blocks
-    and whole students stand in one table.
+    `index` [n, width] is a `BlockTable`'s; [n] or [n, f].
+    """
+    sums: Column = np.zeros((len(index), *padded.shape[1:]))
+    part = np.empty_like(sums)
+    for column in index.T:
+        # Wrapping makes `ABSENT` the last row, and is far faster than indexing, which checks every number.
+        np.take(padded, column, axis=0, out=part, mode="wrap")
+        sums += part
+    return sums
+
+
+@dataclass(frozen=True, eq=False)
+class BlockTable:
+    """n students (or parts of students) as rows of block numbers.
+
+    Whatever is known of each block is known of a student as a sum over its blocks; one that a row holds twice counts
+    twice.
     """
 
-    hidden_width: Column
-    embedding_width: Column
-    embedding_rows: Column
-    labels: Column
-    heads: Column
-    qkv_width: Column
-    ffn_width: Column
-    activation: Column
-    """Index into `ACTIVATIONS`, [n, depth]."""
-    first_only: Column
-    """1 for a layer that makes the first token alone, [n, depth]."""
-    unknown: npt.NDArray[np.str_]
-    """The first part of a row that these columns do not describe (`unknown_part`), [n]; it counts as absent."""
+    blocks: tuple[Block, ...]
+    """Each block once."""
+    index: Numbers
+    """Places in `blocks`, [n, width], in the order they run; `ABSENT` anywhere where there is none."""
 
     def __len__(self) -> int:
-        return len(self.hidden_width)
-
-    @property
-    def present(self) -> Column:
-        """1 where a row has a layer at that depth, [n, depth]."""
-        return (self.heads > 0).astype(np.float64)
-
-    def answered(self, batch_size: int, sequence_length: int) -> Column:
-        """Tokens that each layer makes, over all texts, [n, depth]."""
-        made: Column = batch_size * np.where(self.first_only > 0, 1.0, float(sequence_length))
-        return made
+        return len(self.index)
 
     @classmethod
-    def from_blocks(cls, rows: Sequence[Sequence[Block]]) -> "SpecTable":
-        """One row a sequence of blocks; all of a row's blocks share their hidden width."""
-        depth = max([1, *(sum(isinstance(block, LayerBlock) for block in row) for row in rows)])
-        single = {name: np.zeros(len(rows)) for name in ("hidden_width", "embedding_width", "embedding_rows", "labels")}
-        layered = {name: np.zeros((len(rows), depth)) for name in LAYERED}
-        for n, row in enumerate(rows):
-            position = 0
-            for block in row:
-                single["hidden_width"][n] = block.hidden_width
-                if isinstance(block, EmbeddingBlock):
-                    single["embedding_width"][n] = block.embedding_width
-                    single["embedding_rows"][n] = block.vocabulary_size + block.maximum_positions + block.token_types
-                elif isinstance(block, HeadBlock):
-                    single["labels"][n] = block.labels
-                elif isinstance(block, LayerBlock) and isinstance(block.layer, TransformerLayer):
-                    for name in ("heads", "qkv_width", "ffn_width"):
-                        layered[name][n, position] = getattr(block.layer, name)
-                    layered["first_only"][n, position] = block.first_only
-                    layered["activation"][n, position] = ACTIVATIONS.index(block.layer.activation)
-                    position += 1
-        unknown = [next(filter(None, map(unknown_part, row)), "") for row in rows]
-        return cls(**single, **layered, unknown=np.array(unknown, dtype=np.str_))
+    def from_blocks(cls, rows: Iterable[Sequence[Block]]) -> "BlockTable":
+        """One row a sequence of blocks."""
+        numbers: dict[Block, int] = {}
+        found = [[numbers.setdefault(block, len(numbers)) for block in row] for row in rows]
+        index = np.full((len(found), max(map(len, found), default=0)), ABSENT, dtype=np.int32)
+        for n, row in enumerate(found):
+            index[n, : len(row)] = row
+        return cls(tuple(numbers), index)
 
     @classmethod
-    def from_specs(cls, specs: Sequence[StudentSpec]) -> "SpecTable":
+    def from_specs(cls, specs: Iterable[StudentSpec]) -> "BlockTable":
         """One row a student."""
-        return cls.from_blocks([spec.blocks() for spec in specs])
+        return cls.from_blocks(spec.blocks() for spec in specs)
+
+    def row(self, n: int) -> tuple[Block, ...]:
+        """The blocks of row `n`, in the order they run."""
+        return tuple(self.blocks[number] for number in self.index[n] if number != ABSENT)
+
+    def take(self, rows: Selection) -> "BlockTable":
+        """Some rows; the blocks keep their numbers."""
+        return BlockTable(self.blocks, self.index[rows])
+
+    def total(self, values: npt.ArrayLike) -> Column:
+        """Numbers of each block, [blocks] or [blocks, f] → their sum over each row's blocks, [n] or [n, f]."""
+        known = np.asarray(values, dtype=np.float64)
+        if len(known) != len(self.blocks):
+            raise ValueError(f"{len(known)} rows of values for {len(self.blocks)} blocks.")
+        return sums_of_rows(np.concatenate([known, np.zeros((1, *known.shape[1:]))]), self.index)
+
+    def all(self, flags: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """A flag of each block, [blocks] → whether it is set for all of a row's blocks, [n]."""
+        return np.asarray(self.total(~np.asarray(flags, dtype=np.bool_)) == 0)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from runs.errors import UserError
 from students.space import SPACES, SearchSpace, space
-from students.spec import Head, TransformerLayer, uniform_spec
-from students.table import SpecTable
+from students.spec import Head, TransformerLayer, transformer_layers, uniform_spec
+from students.table import BlockTable
 
 AROUND: dict[str, Any] = dict(vocabulary_size=50, maximum_positions=16, token_types=2, head=Head("classification", 3))
 
@@ -77,9 +77,10 @@ class SpaceContract:
         for head in (AROUND["head"], Head("none")):
             around = {**AROUND, "head": head}
             codes = members.sample(200, np.random.default_rng(4))
-            found, expected = members.table(codes, **around), SpecTable.from_specs(members.decode(codes, **around))
-            for name in SpecTable.__dataclass_fields__:
-                assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+            found, expected = members.table(codes, **around), BlockTable.from_specs(members.decode(codes, **around))
+            assert [found.row(n) for n in range(200)] == [expected.row(n) for n in range(200)]
+            assert found.blocks == members.table(codes[:1], **around).blocks
+            assert len(set(found.blocks)) == len(found.blocks)
 
     def test_moves_stay_inside(self, members: SearchSpace) -> None:
         rng = np.random.default_rng(5)
@@ -184,13 +185,12 @@ def test_hybrid_holds_teacher_like_and_thin_members() -> None:
     thin = uniform_spec(1, 96, 3, 128, **AROUND)
     uneven = uniform_spec(2, 312, 12, 1200, qkv_width=384, **AROUND)
     assert members.decode(members.encode([teacher, thin, uneven]), **AROUND) == [teacher, thin, uneven]
-    table = members.table(members.sample(4000, np.random.default_rng(0)), **AROUND)
-    widths = table.qkv_width[table.heads > 0] / table.heads[table.heads > 0]
-    assert 0.6 < (widths == 32).mean() < 0.9
-    assert table.qkv_width.max() <= 384
-    deep = table.heads[:, -1] > 0
-    alike = (table.ffn_width == table.ffn_width[:, :1]).all(axis=1)
-    assert 0.4 < alike[deep].mean() < 0.6
+    drawn = members.decode(members.sample(4000, np.random.default_rng(0)), **AROUND)
+    layers = [layer for spec in drawn for layer in transformer_layers(spec, "this test")]
+    assert 0.6 < np.mean([layer.qkv_width == 32 * layer.heads for layer in layers]) < 0.9
+    assert max(layer.qkv_width for layer in layers) <= 384
+    alike = [len(set(spec.layers)) == 1 for spec in drawn if len(spec.layers) == 6]
+    assert 0.4 < np.mean(alike) < 0.6
 
 
 def test_kd_nas_has_the_published_members() -> None:

@@ -22,6 +22,7 @@ from export.lowering import LOWERING_VERSION
 from predictor.latency import LatencyPredictor
 from predictor.observation import Observation
 from profiler.folder import DEVICE_FILE, PREDICTOR_FILE, STORE_FILE
+from profiler.workloads import WorkloadRange
 from students.space import space
 from students.spec import Head
 
@@ -119,10 +120,13 @@ def make_profile(folder: Path, space_file: Path) -> Path:
         "schema": SCHEMA,
         "target": "onnxruntime",
         "fingerprint": mark.to_json(),
-        "workloads": [WORKLOAD.to_json()],
+        "workloads": WorkloadRange.of(WORKLOAD).to_json(),
         "effort": "quick",
         "seed": 0,
         "check": {},
+        "stability": {},
+        "error_budget": {},
+        "adapted_from": None,
         "seconds": 0.0,
         "finished_at": time(),
     }
