@@ -7,7 +7,7 @@ from typing import Any
 from devices.target import Target
 from runs.errors import UserError
 
-SCHEMA = 1
+SCHEMA = 2
 """Of a device profile's files; a change of their meaning raises it."""
 
 COMPARED = ("processor", "architecture", "target", "runtime", "lowering", "schema")

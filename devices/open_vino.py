@@ -1,4 +1,4 @@
-"""The target `openvino`: OpenVINO on this machine's processor, from the same portable graphs as other runtimes."""
+"""The target `openvino`: OpenVINO on this machine's processor, from portable graphs."""
 
 from importlib import import_module
 from pathlib import Path
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from devices.target import TARGETS, Artifact, OnnxArtifact, Session, Target, without_rest, wrong_artifact
-from devices.workload import Workload
+from devices.target import Artifact, OnnxArtifact, Session, Target, register_target, wrong_artifact
+from devices.workload import Precision, Workload
 from runs.errors import UserError
 
 DEVICE = "CPU"
@@ -18,12 +18,19 @@ SETTINGS: dict[str, Any] = {
     "PERFORMANCE_HINT": "LATENCY",
     "NUM_STREAMS": 1,
     # On processors with bf16 OpenVINO would otherwise choose that by itself, and its fp32 be another arithmetic than
-    # every other target's.
+    # every other target's. A workload in bf16 has another hint.
     "INFERENCE_PRECISION_HINT": "f32",
     # Pinned threads stay on a core that another process may keep busy; no other target pins them.
     "ENABLE_CPU_PINNING": False,
 }
 """What every model is compiled with, beside its number of threads."""
+
+
+def settings(workload: Workload) -> dict[str, Any]:
+    """`SETTINGS` for a workload: its threads, and bf16 where it asks for that; int8 is in the graph itself."""
+    rounded = {"INFERENCE_PRECISION_HINT": "bf16"} if workload.precision == "bf16" else {}
+    return {**SETTINGS, **rounded, "INFERENCE_NUM_THREADS": workload.threads}
+
 
 NOISE = ("Exception from", "Check '", "FrontEnd API failed")
 """Lines with which OpenVINO's messages say where in its own sources they come from."""
@@ -64,7 +71,7 @@ class OpenVinoSession(Session):
                 )
             # Known shapes let OpenVINO plan its memory once and choose kernels for them.
             model.reshape({name: list(value.shape) for name, value in artifact.inputs.items()})
-            compiled = core.compile_model(model, DEVICE, {**SETTINGS, "INFERENCE_NUM_THREADS": workload.threads})
+            compiled = core.compile_model(model, DEVICE, settings(workload))
         except RuntimeError as problem:
             raise UserError(f"OpenVINO cannot load {artifact.key}: {plain_reason(problem)}") from problem
         self._request = compiled.create_infer_request()
@@ -82,15 +89,23 @@ class OpenVinoSession(Session):
         return (perf_counter_ns() - start) / 1e6
 
 
+@register_target
 class OpenVinoTarget(Target):
     """OpenVINO's processor plugin, fp32 in fp32; int8 graphs carry their quantization themselves."""
 
     name = "openvino"
     artifact = "onnx"
-    precisions = ("fp32", "int8")
+    precisions = ("fp32", "bf16", "int8")
 
     def __init__(self) -> None:
-        self._version = str(load_library().__version__)
+        library = load_library()
+        self._version = str(library.__version__)
+        self._abilities = set(library.Core().get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
+
+    def lacks(self, precision: Precision) -> str | None:
+        if precision == "bf16" and "BF16" not in self._abilities:
+            return "the processor has no bf16 instructions"
+        return None
 
     def runtime(self) -> dict[str, str]:
         return {
@@ -105,10 +120,3 @@ class OpenVinoTarget(Target):
         if not isinstance(artifact, OnnxArtifact):
             raise wrong_artifact(self, artifact)
         return OpenVinoSession(artifact, workload)
-
-
-@TARGETS.register(OpenVinoTarget.name)
-def open_vino(rest: str) -> Target:
-    """This machine's processor through OpenVINO."""
-    without_rest(rest, OpenVinoTarget.name)
-    return OpenVinoTarget()

@@ -7,7 +7,7 @@ repeat.
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from devices.fingerprint import Fingerprint
 from devices.machine import Machine
 from devices.target import Artifact, DescriptionArtifact, Session, Target, wrong_artifact
-from devices.workload import Workload
+from devices.workload import Precision, Workload
 
 NOISE = 0.01
 """Standard deviation of an estimated sample relative to the estimate: what medians move from process to process."""
@@ -52,7 +52,7 @@ class ReplayTarget(Target):
 
     name = "replay"
     artifact = "description"
-    precisions = ("fp32", "int8")
+    precisions = get_args(Precision)
     clocked = False
 
     def __init__(

@@ -1,18 +1,32 @@
-"""The only stopwatch: rounds over open sessions in random order, the reference among them."""
+"""The only stopwatch: rounds over open sessions in random order, the references among them."""
 
 import gc
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from math import inf, pi, sqrt
 from time import time
 from typing import Any
 
 import numpy as np
 
+from devices.affinity import Pinning
+from devices.guard import Guard
 from devices.target import Session
 
 PATIENCE_MS = 100.0
 """A session this slow is warm after fewer runs than the policy asks for, and too large for any cache to stay warm."""
+
+STEADY = 0.05
+"""A session is warm once the medians of two series of runs agree to this share."""
+
+MOST_SERIES = 10
+"""Series of runs after which a session counts as warm although it is not steady."""
+
+
+HALF_INTERVAL = 1.96 * sqrt(pi / 2) / 1.349
+"""Of a median of normal noise, in interquartile ranges over the root of the count: the deviation of a median is
+√(π/2) of a mean's, and an interquartile range 1.349 deviations."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +35,10 @@ class Policy:
 
     In each round every open session runs `settle_runs` times unseen, so that its weights are in the cache as they are
     when a model is used again and again, and then as many times as fit `sample_ms`, at least once and at most
-    `max_runs` times; the median of these is the sample. At most `held_open` sessions, or as many as fit `held_gib`, are
-    open at once: memory is finite, and drift within a batch is what the rounds can see.
+    `max_runs` times; the median of these is the sample. Beyond `rounds` up to `extra_rounds` follow for a session
+    whose median is not yet known to `tolerance_percent`, unless its samples took `most_ms` already. At most
+    `held_open` sessions, or as many as fit `held_gib`, are open at once: memory is finite, and drift within a batch is
+    what the rounds can see. `pinned` ones keep to as many cores as their workload has threads.
     """
 
     rounds: int = 5
@@ -32,6 +48,10 @@ class Policy:
     max_runs: int = 8
     held_open: int = 24
     held_gib: float = 1.5
+    extra_rounds: int = 0
+    tolerance_percent: float = 1.0
+    most_ms: float = 3000.0
+    pinned: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers; `Policy(**value)` is the inverse."""
@@ -50,7 +70,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Reference:
-    """The session that runs in every round; its own rounds are counted on from `first_round`."""
+    """A session that runs in every round; its own rounds are counted on from `first_round`."""
 
     key: str
     session: Session
@@ -71,13 +91,20 @@ def undisturbed() -> Iterator[None]:
 
 
 def warm_up(session: Session, policy: Policy) -> float:
-    """Run until warm; returns the shortest duration in ms."""
-    spent = fastest = session.time_ms()
-    for _ in range(policy.warmup_runs - 1):
+    """Run in series of `warmup_runs` until two medians in a row agree; returns the shortest duration in ms."""
+    spent, fastest, before = 0.0, inf, inf
+    for _ in range(MOST_SERIES):
+        series: list[float] = []
+        while len(series) < policy.warmup_runs and spent <= PATIENCE_MS:
+            series.append(session.time_ms())
+            spent += series[-1]
+        fastest = min([fastest, *series])
         if spent > PATIENCE_MS:
             break
-        latest = session.time_ms()
-        spent, fastest = spent + latest, min(fastest, latest)
+        latest = float(np.median(series))
+        if abs(latest - before) <= STEADY * latest:
+            break
+        before = latest
     return fastest
 
 
@@ -89,27 +116,96 @@ def sample_ms(session: Session, duration_ms: float, policy: Policy) -> float:
     return float(np.median([session.time_ms() for _ in range(runs)]))
 
 
+def uncertainty_percent(values_ms: Collection[float]) -> float:
+    """Half of the 95 % interval of a median in percent of it, as many values of normal noise would have it.
+
+    The deviation is taken from the quartiles, which one disturbed sample does not move; of few values the interval is
+    too narrow (with five it holds the true one three times of four).
+    """
+    values = np.fromiter(values_ms, dtype=np.float64)
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    return float(HALF_INTERVAL * (high - low) / np.sqrt(len(values)) / middle * 100)
+
+
+def unsure(values_ms: Collection[float], policy: Policy) -> bool:
+    """Whether a session with these samples of one process is to have another round beyond the policy's `rounds`."""
+    count = len(values_ms)
+    if not policy.rounds <= count < policy.rounds + policy.extra_rounds:
+        return False
+    spent = sum(max(value, policy.sample_ms) for value in values_ms)
+    return spent < policy.most_ms and uncertainty_percent(values_ms) > policy.tolerance_percent
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a measurement knows beside its sessions, each by their keys.
+
+    The `threads` that each session runs on, for `pinning`; the samples of earlier rounds, round → ms, which count
+    towards a tolerance; and the `guard` that may have a round taken again.
+    """
+
+    threads: Mapping[str, int] = field(default_factory=dict)
+    pinning: Pinning | None = None
+    known: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    guard: Guard | None = None
+
+    def settle(self, key: str) -> None:
+        """Be where the session of that key runs."""
+        if self.pinning is not None:
+            self.pinning.use(self.threads[key])
+
+
 def measure(
     sessions: Mapping[str, Session],
     missing: Mapping[str, Collection[int]],
     policy: Policy,
     rng: np.random.Generator,
-    reference: Reference | None = None,
+    references: Sequence[Reference] = (),
+    circumstances: Circumstances | None = None,
 ) -> Iterator[Reading]:
-    """Time open sessions, each in the rounds `missing` names for its key, and yield every reading as it is taken.
+    """Time open sessions, each in the rounds `missing` names for its key, and yield the readings round by round.
 
-    The order is drawn anew in every round, so that a slow second of the machine does not always meet the same model.
+    The order is drawn anew in every round, so that a slow second of the machine does not always meet the same model;
+    sessions on equally many threads follow one another, since threads of another pool still spin after a run.
     """
-    own_rounds = reference.first_round if reference else 0
-    everyone = dict(sessions) | ({reference.key: reference.session} if reference else {})
-    with undisturbed():
-        durations = {key: warm_up(session, policy) for key, session in everyone.items()}
-        for position in sorted({number for key in sessions for number in missing[key]}):
-            turn = [key for key in sessions if position in missing[key]]
-            turn += [reference.key] if reference else []
-            for choice in rng.permutation(len(turn)):
-                key = turn[choice]
+    about = circumstances or Circumstances()
+    everyone = {reference.key: reference.session for reference in references} | dict(sessions)
+    own_round = {reference.key: reference.first_round for reference in references}
+    values = {key: dict(about.known.get(key, {})) for key in sessions}
+
+    def taken(turn: Mapping[str, int]) -> Iterator[Reading]:
+        """One round: key → number of the round for it."""
+        while True:
+            numbers = dict(turn) | own_round
+            readings = []
+            for key in _order(list(numbers), about.threads, rng):
+                about.settle(key)
                 milliseconds = sample_ms(everyone[key], durations[key], policy)
-                is_reference = reference is not None and key == reference.key
-                yield Reading(key, own_rounds if is_reference else position, milliseconds, time())
-            own_rounds += 1
+                readings.append(Reading(key, numbers[key], milliseconds, time()))
+            if about.guard is None or about.guard.accepts(
+                {reading.key: reading.milliseconds for reading in readings if reading.key in own_round}
+            ):
+                break
+        for reading in readings:
+            if reading.key in own_round:
+                own_round[reading.key] += 1
+            else:
+                values[reading.key][reading.round] = reading.milliseconds
+        yield from readings
+
+    with undisturbed():
+        durations = {}
+        for key in sorted(everyone, key=lambda key: about.threads.get(key, 0)):
+            about.settle(key)
+            durations[key] = warm_up(everyone[key], policy)
+        for position in sorted({number for key in sessions for number in missing[key]}):
+            yield from taken({key: position for key in sessions if position in missing[key]})
+        while turn := {key: max(seen) + 1 for key, seen in values.items() if unsure(seen.values(), policy)}:
+            yield from taken(turn)
+
+
+def _order(keys: Sequence[str], threads: Mapping[str, int], rng: np.random.Generator) -> list[str]:
+    """The keys in random order, those of equally many threads together."""
+    shuffled = [keys[place] for place in rng.permutation(len(keys))]
+    groups = list(dict.fromkeys(threads.get(key, 0) for key in shuffled))
+    return sorted(shuffled, key=lambda key: groups.index(threads.get(key, 0)))

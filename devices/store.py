@@ -2,18 +2,18 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from devices.fingerprint import Fingerprint
-from devices.measurement import Sample
+from devices.measurement import Sample, Turn
 from devices.workload import Workload
 from runs.errors import UserError
 
-STORE_SCHEMA = 1
+STORE_SCHEMA = 2
 
 TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -25,6 +25,17 @@ CREATE TABLE samples (
     UNIQUE (key, workload, process, round)
 );
 """
+
+TURNS_TABLE = "CREATE TABLE turns (process INTEGER NOT NULL, started_at REAL NOT NULL, json TEXT NOT NULL);"
+"""What schema 2 has and schema 1 had not."""
+
+NO_ROOM = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
+"""Errors of SQLite by which a full disk or a quota shows."""
 
 IN_MEMORY = ":memory:"
 
@@ -63,11 +74,32 @@ class SampleStore:
             raise UserError(f"{self.path} is a database of something else: choose another folder.")
         if self._read_only:
             return
-        # A commit a sample must neither wait for the disk in the middle of a measurement nor tear on a power cut.
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        if version == 0:
-            self._connection.executescript(f"BEGIN; {TABLES} PRAGMA user_version={STORE_SCHEMA}; COMMIT;")
+        with self._writing():
+            # A commit a sample must neither wait for the disk in the middle of a measurement nor tear on a power cut.
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            if version < STORE_SCHEMA:
+                fresh = TABLES if version == 0 else ""
+                self._connection.executescript(
+                    f"BEGIN; {fresh} {TURNS_TABLE} PRAGMA user_version={STORE_SCHEMA}; COMMIT;"
+                )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Undo what was begun if it fails; a disk without room is a `UserError`, and what is stored stays so."""
+        try:
+            yield
+        except BaseException as problem:
+            # SQLite itself has undone it where there was no room.
+            if self._connection.in_transaction:
+                with suppress(sqlite3.OperationalError):
+                    self._connection.execute("ROLLBACK")
+            if isinstance(problem, sqlite3.OperationalError) and problem.sqlite_errorcode in NO_ROOM:
+                raise UserError(
+                    f"no room is left to write to {self.path} ({problem}): free some space on that disk and run the "
+                    "same command again, it goes on where it was."
+                ) from problem
+            raise
 
     def close(self) -> None:
         """Fold the write-ahead log into the one file, so that it can be copied and read from a read-only folder.
@@ -99,14 +131,16 @@ class SampleStore:
     def set_fingerprint(self, value: Fingerprint) -> None:
         """Write it, or replace what was there."""
         text = json.dumps(value.to_json())
-        self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('fingerprint', ?)", (text,))
+        with self._writing():
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('fingerprint', ?)", (text,))
 
     def add_items(self, items: Mapping[str, dict[str, Any]]) -> None:
         """Key → JSON description of what is measured under that key; known keys stay."""
         rows = [(key, json.dumps(value)) for key, value in items.items()]
-        self._connection.execute("BEGIN")
-        self._connection.executemany("INSERT OR IGNORE INTO items VALUES (?, ?)", rows)
-        self._connection.execute("COMMIT")
+        with self._writing():
+            self._connection.execute("BEGIN")
+            self._connection.executemany("INSERT OR IGNORE INTO items VALUES (?, ?)", rows)
+            self._connection.execute("COMMIT")
 
     def items(self) -> dict[str, dict[str, Any]]:
         """Key → JSON description, in the order they were added."""
@@ -116,15 +150,24 @@ class SampleStore:
     def add(self, sample: Sample) -> None:
         """Write one sample at once; a sample of the same (key, workload, process, round) is refused."""
         workload = (sample.workload.key, json.dumps(sample.workload.to_json()))
-        self._connection.execute("BEGIN")
-        try:
+        row = (sample.key, workload[0], sample.process, sample.round, sample.milliseconds, sample.taken_at)
+        with self._writing():
+            self._connection.execute("BEGIN")
             self._connection.execute("INSERT OR IGNORE INTO workloads VALUES (?, ?)", workload)
-            row = (sample.key, workload[0], sample.process, sample.round, sample.milliseconds, sample.taken_at)
             self._connection.execute("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)", row)
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+            self._connection.execute("COMMIT")
+
+    def add_turn(self, turn: Turn) -> None:
+        """Write down what became of a turn."""
+        with self._writing():
+            row = (turn.process, turn.started_at, json.dumps(turn.to_json()))
+            self._connection.execute("INSERT INTO turns VALUES (?, ?, ?)", row)
+
+    def turns(self) -> list[Turn]:
+        """Every turn in the order they ended; none in a store of a version that did not keep them."""
+        [(tables,)] = self._connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'turns'")
+        rows = self._connection.execute("SELECT json FROM turns ORDER BY rowid") if tables else ()
+        return [Turn(**json.loads(text)) for (text,) in rows]
 
     def samples(self, keys: Iterable[str] | None = None) -> list[Sample]:
         """Every sample, or those of `keys`, in the order they were taken."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 ArtifactKind = Literal["torch", "onnx", "onnx-fused", "description"]
-"""`onnx` has portable operators alone; `onnx-fused` is the form that ONNX Runtime runs fastest."""
+"""`onnx` has portable operators alone, its int8 rounds by known ranges; `onnx-fused` is what ONNX Runtime runs
+fastest."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,9 @@ class Session(ABC):
         self.run()
         return (perf_counter_ns() - start) / 1e6
 
-    def close(self) -> None:  # noqa: B027  (most sessions hold nothing but memory)
-        """Give back what the session holds."""
+    def close(self) -> None:
+        """Give back what the session holds; it cannot run any more."""
+        vars(self).clear()
 
 
 class Target(ABC):
@@ -87,13 +89,23 @@ class Target(ABC):
         """The machine that runs the models; this one unless the target is elsewhere."""
         return this_machine()
 
+    def lacks(self, precision: Precision) -> str | None:
+        """Why this machine cannot compute in one of `precisions`, as half a sentence; None where it can."""
+        return None
+
+    def precisions_here(self) -> tuple[Precision, ...]:
+        """Those of `precisions` that this machine has."""
+        return tuple(precision for precision in self.precisions if self.lacks(precision) is None)
+
     def check(self, workload: Workload) -> None:
         """Raise `UserError` for a workload that this target cannot run as asked."""
-        if workload.precision not in self.precisions:
-            raise UserError(
-                f"target {self.name!r} has no precision {workload.precision!r}: "
-                f"use --precision {' or '.join(self.precisions)}, or another target."
-            )
+        precision = workload.precision
+        known = precision in self.precisions
+        reason = self.lacks(precision) if known else None
+        if not known or reason is not None:
+            found = f"cannot run {precision} here ({reason})" if reason else f"has no precision {precision!r}"
+            others = " or ".join(self.precisions_here())
+            raise UserError(f"target {self.name!r} {found}: use --precision {others}, or another target.")
         # Asking for the machine takes a second, and one thread is always there.
         if workload.threads > 1 and workload.threads > self.machine().cores:
             cores = self.machine().cores
@@ -113,19 +125,25 @@ def wrong_artifact(target: Target, artifact: Artifact) -> UserError:
     return UserError(f"target {target.name!r} runs {target.artifact} artifacts, and {artifact.key} is another kind.")
 
 
-def without_rest(rest: str, name: str) -> None:
-    """Raise `UserError` where something follows the name of a target that takes nothing after a colon."""
-    if rest:
-        raise UserError(
-            f"target {name!r} takes nothing after its name, and {rest!r} stands there: write --target {name}."
-        )
-
-
 TARGETS: Registry[Callable[[str], Target]] = Registry("target")
-"""Name, or scheme before a colon → a function of what stands after the colon (empty for a bare name)."""
+"""Name of a target or of its variant (`cpu:compile`), or scheme before a colon (`replay`) → a function of what stands
+after that and a colon."""
+
+
+def register_target(target: type[Target]) -> type[Target]:
+    """Decorator that files a target under its name, made without arguments; its variants are targets of their own."""
+
+    def made(rest: str) -> Target:
+        if rest:
+            known = [name for name in TARGETS if name.partition(":")[0] == target.name]
+            raise UserError(f"target {target.name!r} has no variant {rest!r}: use --target {' or '.join(known)}.")
+        return target()
+
+    TARGETS.register(target.name)(made)
+    return target
 
 
 def open_target(text: str) -> Target:
-    """The target that `text` names: `cpu`, `onnxruntime`, `replay:DIR`; a `UserError` names the known ones."""
+    """The target that `text` names: `cpu`, `cpu:compile`, `replay:DIR`; a `UserError` names the known ones."""
     scheme, _, rest = text.partition(":")
-    return TARGETS[scheme](rest)
+    return TARGETS[text]("") if text in TARGETS else TARGETS[scheme](rest)

@@ -5,12 +5,13 @@ from typing import Any, Literal, get_args
 
 from runs.errors import UserError
 
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+"""What products are computed in; which of them a target has is the target's own."""
 
 
 @dataclass(frozen=True, order=True)
 class Workload:
-    """Batch size in examples, sequence length in tokens, threads of one operator, precision of the weights."""
+    """Batch size in examples, sequence length in tokens, threads of one operator, precision of the products."""
 
     batch_size: int = 1
     sequence_length: int = 128

@@ -75,14 +75,16 @@ def student_graph(
     return model
 
 
-def stack_graph(stack: Stack, weights: Weights, form: Form = PORTABLE) -> onnx.ModelProto:
-    """A stack alone; its one output is `output`.
+def stack_graph(
+    stack: Stack, weights: Weights, form: Form = PORTABLE, *, ranges: Ranges | None = None
+) -> onnx.ModelProto:
+    """A stack alone; its one output is `output`, all else as in `student_graph`.
 
     Inputs of layers: `hidden` float [batch, sequence, h] and additive `mask` float [batch, 1, 1, sequence]; of an
     embedding: `input_ids`, `token_type_ids` int64 [batch, sequence]; of a head: `hidden`. `weights` are named as in
     `students.layers`: `layers.0.query.weight` in a stack of layers, `word.weight` in an embedding alone.
     """
-    part = start(form, weights)
+    part = start(form, weights, ranges)
     builder, dialect = part.builder, part.dialect
     inputs = stack_inputs(stack.block, form)
     hidden, *others = [value.name for value in inputs]

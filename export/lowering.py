@@ -9,14 +9,15 @@ import torch
 from torch import nn
 
 from devices.target import Artifact, ArtifactKind, DescriptionArtifact, OnnxArtifact, TorchArtifact
-from devices.workload import Workload
+from devices.workload import Precision, Workload
 from export.builder import Array
 from export.form import Form
 from export.generation import graph_feed
 from export.graph import stack_graph, student_graph
 from export.graph_file import graph_inputs, read_graph_file
 from export.items import Checkpoint, GraphFile, Item, Stack, item_key, item_to_json
-from export.weights import module_weights, random_module
+from export.module_precision import in_precision
+from export.weights import USUAL_RANGES, module_weights, random_module
 from runs.errors import UserError
 from runs.registry import Registry
 from students.bert import load_model
@@ -31,7 +32,7 @@ from students.spec import (
     TokenHeadBlock,
 )
 
-LOWERING_VERSION = 2
+LOWERING_VERSION = 3
 """Goes up whenever a change here or in the graphs may change a latency; profiles of another version do not count."""
 
 
@@ -40,8 +41,8 @@ def lower(item: Item, kind: ArtifactKind, workload: Workload, seed: int = 0) -> 
 
     Whole models are fed random ids, a mask of ones and token types of zero, causal ones with an empty cache; stacks of
     layers random hidden states.
-    Raises `UserError` for an item that has no such form: an ONNX file as a module, int8 in PyTorch, a text longer than
-    the model's positions, an unreadable checkpoint or file.
+    Raises `UserError` for an item that has no such form: an ONNX file as a module, a graph in a precision that its kind
+    lacks, a text longer than the model's positions, an unreadable checkpoint or file.
     """
     return LOWERINGS[kind](item, workload, seed)
 
@@ -56,32 +57,57 @@ def _described(item: Item, workload: Workload, seed: int) -> DescriptionArtifact
 
 @LOWERINGS.register("torch")
 def _module_artifact(item: Item, workload: Workload, seed: int) -> TorchArtifact:
-    if workload.precision != "fp32":
-        raise UserError(f"PyTorch modules are made in fp32 only: {workload.precision} needs --target onnxruntime.")
     module = load_module(item, seed)
-    inputs = example_inputs(item, module, workload, seed)
-    return TorchArtifact(item_key(item), module, tuple(torch.from_numpy(value) for value in inputs.values()))
+    inputs = [torch.from_numpy(value) for value in example_inputs(item, module, workload, seed).values()]
+    return TorchArtifact(item_key(item), *in_precision(module, inputs, workload.precision))
 
 
-def _graph_artifact(dialect: str, item: Item, workload: Workload, seed: int) -> OnnxArtifact:
+def _graph_artifact(kind: ArtifactKind, item: Item, workload: Workload, seed: int) -> OnnxArtifact:
     if isinstance(item, GraphFile):
         return OnnxArtifact(item_key(item), item.path, graph_inputs(read_graph_file(item.path), workload, seed))
-    module, form = load_module(item, seed), Form(dialect, workload.precision)
-    inputs = example_inputs(item, module, workload, seed)
+    module = load_module(item, seed)
+    graph = graph_bytes(item, module, graph_form(kind, workload))
+    return OnnxArtifact(item_key(item), graph, graph_arrays(item, module, workload, seed))
+
+
+GRAPH_FORMS: dict[ArtifactKind, dict[Precision, Form]] = {
+    # What runs portable graphs computes rounded products by integers only where their ranges are known beforehand, and
+    # rounds to bf16 by itself.
+    "onnx": {"fp32": Form("portable"), "bf16": Form("portable"), "int8": Form("portable", "int8-static")},
+    "onnx-fused": {"fp32": Form("onnxruntime"), "int8": Form("onnxruntime", "int8")},
+}
+"""Artifact kinds that are graphs → precision of the workload → the form in which a student is shipped for it."""
+
+
+def graph_form(kind: ArtifactKind, workload: Workload) -> Form:
+    """How a kind of graph is written for a workload: all of the workload that a graph, its inputs apart, depends on.
+
+    Raises `UserError` for a precision that the kind has no form for.
+    """
+    forms = GRAPH_FORMS[kind]
+    if workload.precision not in forms:
+        raise UserError(f"there are no {kind} graphs in {workload.precision}: use --precision {' or '.join(forms)}.")
+    return forms[workload.precision]
+
+
+def graph_bytes(item: Item, module: nn.Module, form: Form) -> bytes:
+    """The item, loaded as `module`, as a graph in a form; ranges of what is rounded are usual ones."""
     if isinstance(item, Stack):
-        model = stack_graph(item, module_weights(module), form)
+        graph = stack_graph(item, module_weights(module), form, ranges=USUAL_RANGES)
     else:
-        spec = spec_of(item, module)
-        model = student_graph(spec, module_weights(module), form)
-        inputs = graph_feed(spec, inputs)
-    return OnnxArtifact(item_key(item), model.SerializeToString(), inputs)
+        graph = student_graph(spec_of(item, module), module_weights(module), form, ranges=USUAL_RANGES)
+    data: bytes = graph.SerializeToString()
+    return data
 
 
-GRAPH_DIALECTS: dict[str, str] = {"onnx": "portable", "onnx-fused": "onnxruntime"}
-"""Artifact kinds that are graphs, and the dialect that each is written in."""
+def graph_arrays(item: Item, module: nn.Module | None, workload: Workload, seed: int = 0) -> dict[str, Array]:
+    """What the item's graph is fed with; only a checkpoint has to be loaded as `module` for that."""
+    inputs = example_inputs(item, module, workload, seed)
+    return inputs if isinstance(item, Stack) else graph_feed(spec_of(item, module), inputs)
 
-for _kind, _dialect in GRAPH_DIALECTS.items():
-    LOWERINGS.register(_kind)(partial(_graph_artifact, _dialect))
+
+for _kind in GRAPH_FORMS:
+    LOWERINGS.register(_kind)(partial(_graph_artifact, _kind))
 
 
 @singledispatch
@@ -110,7 +136,7 @@ def _(item: GraphFile, seed: int = 0) -> nn.Module:
     raise UserError(f"{item.path} is an ONNX file, which PyTorch does not run: use --target onnxruntime.")
 
 
-def spec_of(item: Item, module: nn.Module) -> StudentSpec:
+def spec_of(item: Item, module: nn.Module | None) -> StudentSpec:
     """The spec of a whole model, from the item itself or from the loaded checkpoint."""
     if isinstance(item, StudentSpec):
         return item
@@ -118,7 +144,7 @@ def spec_of(item: Item, module: nn.Module) -> StudentSpec:
     return module.config.spec_object
 
 
-def example_inputs(item: Item, module: nn.Module, workload: Workload, seed: int = 0) -> dict[str, Array]:
+def example_inputs(item: Item, module: nn.Module | None, workload: Workload, seed: int = 0) -> dict[str, Array]:
     """Arrays by input name, in the order in which the module takes them."""
     rng = np.random.default_rng(seed)
     if isinstance(item, Stack):

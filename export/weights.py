@@ -1,12 +1,13 @@
 """Weights for graphs and modules: a model's own, or cheap random ones where only the time matters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache, singledispatch
 
 import numpy as np
 import torch
 from torch import nn
 
+from export.arithmetic import Reach
 from export.builder import Array
 from export.items import Stack, copies
 from students.layers import BlockStack, build_block
@@ -77,6 +78,29 @@ def _(item: StudentSpec, seed: int = 0) -> nn.Module:
     # Weights that layers share came apart when each name was given an array of its own.
     empty.tie_weights()
     return module
+
+
+class SameEverywhere(Mapping[str, Reach]):
+    """Ranges that know every product there may be, and say the same of each."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+
+    def __getitem__(self, name: str) -> Reach:
+        return self._reach
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        raise TypeError("these ranges have no end")
+
+    def __len__(self) -> int:
+        raise TypeError("these ranges have no end")
+
+
+USUAL_RANGES = SameEverywhere(Reach(-8.0, 8.0))
+"""Wide enough for what follows a layer norm, which is what most products multiply: time does not depend on them."""
 
 
 def module_weights(module: nn.Module) -> dict[str, Array]:

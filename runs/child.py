@@ -2,7 +2,9 @@
 
 import os
 import threading
+from collections.abc import Iterator
 from io import TextIOWrapper
+from queue import SimpleQueue
 from typing import TextIO
 
 
@@ -14,6 +16,20 @@ def die_with_parent(stdin: TextIO) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def requests(stdin: TextIO) -> Iterator[str]:
+    """The parent's lines as they are asked for; this process ends when they do, whatever it is at work on then."""
+    lines = SimpleQueue[str]()
+
+    def read() -> None:
+        for line in stdin:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield lines.get()
 
 
 def answers_only() -> TextIO:

@@ -1,5 +1,6 @@
 """Files that are either whole or not there: atomic writes, canonical JSON, content hashes."""
 
+import errno
 import hashlib
 import json
 import os
@@ -12,21 +13,42 @@ from typing import Any
 
 from runs.errors import UserError
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk is full or a quota is used up."""
+
+
+@contextmanager
+def _room_for(path: Path) -> Iterator[None]:
+    """Say in one sentence that a disk is full."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno not in NO_ROOM:
+            raise
+        raise UserError(
+            f"no room is left to write {path} ({problem.strerror}): free some space on that disk and run the same "
+            "command again, it goes on where it was."
+        ) from problem
+
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:
-    """Write `data` so that a reader, or a kill at any moment, sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write `data` so that a reader, or a kill at any moment, sees the old file or the new one, never a part.
+
+    A full disk is a `UserError`.
+    """
+    with _room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
 
 def write_json_atomic(path: Path, value: Any) -> None:

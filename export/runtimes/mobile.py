@@ -16,7 +16,7 @@ from onnx import TensorProto
 from onnxruntime.tools.mobile_helpers import usability_checker
 from onnxruntime.tools.onnx_model_utils import ModelProtoWithShapeInfo, is_fixed_size_tensor, optimize_model
 
-from devices.onnx_runtime import LOAD_ERRORS
+from devices.onnx_runtime import load_errors
 from export.graph_file import read_graph_file
 from runs.errors import UserError
 from runs.registry import Registry
@@ -64,7 +64,7 @@ def mobile_usability(file: Path) -> list[Usability]:
         optimised = Path(folder) / "optimised.onnx"
         try:
             optimize_model(file, optimised)
-        except LOAD_ERRORS as problem:
+        except load_errors() as problem:
             reason = (str(problem).splitlines() or [type(problem).__name__])[0]
             raise UserError(f"ONNX Runtime cannot load {file}: {reason}") from problem
         shaped = ModelProtoWithShapeInfo(optimised).model_with_shape_info

@@ -1,11 +1,13 @@
 """Summaries of samples, and the drift they are freed of."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.measurement import Sample, summarise, without_drift
+from devices.measurement import Sample, Turn, reference_samples, reference_workload, summarise, without_drift
 from devices.workload import Workload
 
 WORKLOAD = Workload()
@@ -53,6 +55,35 @@ def test_a_slower_process_and_a_slowing_machine_are_divided_out(speeds: list[flo
     reference = summarise(samples, "reference")["reference", WORKLOAD]
     assert corrected.p50_ms / reference.p50_ms == pytest.approx(2.5, rel=0.01)
     assert corrected.noise_floor_percent < 1.0
+
+
+def test_drift_is_found_by_threads_and_precision_whatever_the_length() -> None:
+    long, other = Workload(1, 400, 2, "int8"), Workload(1, 400, 2)
+    own = {workload: reference_workload(workload) for workload in (long, other)}
+    assert own[long] == Workload(1, 128, 2, "int8")
+    samples = []
+    for process, slowness in enumerate((1.0, 2.0, 1.0)):
+        for number in range(5):
+            at = float(number)
+            samples.append(Sample("reference", own[long], process, number, 4.0 * slowness, at))
+            # The same machine in another precision is not slower, and the reference under other tokens is no reference.
+            samples.append(Sample("reference", own[other], process, number, 7.0, at))
+            samples.append(Sample("reference", long, process, number, 50.0, at))
+            samples.append(Sample("model", long, process, number, 10.0 * slowness, at))
+            samples.append(Sample("model", other, process, number, 20.0, at))
+    found = summarise(samples, "reference")
+    assert found["model", long].process_medians_ms == pytest.approx((10.0, 10.0, 10.0))
+    assert found["model", other].process_medians_ms == pytest.approx((20.0, 20.0, 20.0))
+    assert found["reference", long].process_medians_ms == pytest.approx((50.0, 25.0, 50.0))
+    assert set(reference_samples(samples, "reference")) == {
+        (process, 2, precision) for process in range(3) for precision in ("fp32", "int8")
+    }
+
+
+def test_samples_and_turns_survive_json() -> None:
+    one, turn = Sample("a", Workload(2, 17, 2, "int8"), 1, 3, 2.5, 99.0), Turn(1, 2.0, 3.0, 4, 5, 0.5, 6.0)
+    assert Sample.from_json(json.loads(json.dumps(one.to_json()))) == one
+    assert Turn(**json.loads(json.dumps(turn.to_json()))) == turn
 
 
 def test_processes_without_a_reference_stay_as_they_are() -> None:

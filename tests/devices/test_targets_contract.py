@@ -1,5 +1,9 @@
 """The contract of every target, run over all that are registered."""
 
+import gc
+import weakref
+from typing import get_args
+
 import numpy as np
 import onnx
 import pytest
@@ -7,9 +11,10 @@ import torch
 
 import devices.targets  # noqa: F401  (fills the registry)
 from devices.fingerprint import SCHEMA, Fingerprint, fingerprint
+from devices.onnx_runtime import CUDA, load_library
 from devices.replay import ReplayTarget
-from devices.target import TARGETS, Artifact, DescriptionArtifact, OnnxArtifact, Target, TorchArtifact, open_target
-from devices.workload import Workload
+from devices.target import Artifact, DescriptionArtifact, OnnxArtifact, Target, TorchArtifact, open_target
+from devices.workload import Precision, Workload
 from runs.errors import UserError
 
 WORKLOAD = Workload(1, 8, 1, "fp32")
@@ -22,8 +27,14 @@ RECORDED_BY = Fingerprint("P", "x86_64", 2, 8.0, "Linux", "3.11", "cpu", {"torch
 class Product(torch.nn.Module):
     """x · WEIGHT, answered as a dictionary, as `transformers` models do."""
 
+    weight: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.from_numpy(WEIGHT.copy()))
+
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor | None]:
-        return {"loss": None, "product": x @ torch.from_numpy(WEIGHT)}
+        return {"loss": None, "product": x @ self.weight}
 
 
 def torch_product() -> TorchArtifact:
@@ -49,17 +60,11 @@ def description() -> DescriptionArtifact:
 PRODUCTS = {"torch": torch_product, "onnx": onnx_product, "onnx-fused": onnx_product, "description": description}
 
 
-def replaying() -> ReplayTarget:
-    return ReplayTarget({}, lambda seen, workload: ("product", 2.0), RECORDED_BY)
-
-
-@pytest.fixture(params=sorted({*TARGETS.names(), "replay"}))
-def target(request: pytest.FixtureRequest) -> Target:
-    if request.param == "replay":
-        return replaying()
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no GPU here")
-    return open_target(request.param)
+def weak(value: object) -> weakref.ref[object] | None:
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return None
 
 
 class TestEveryTarget:
@@ -85,15 +90,33 @@ class TestEveryTarget:
                     target.open(artifact, WORKLOAD)
 
     def test_refuses_what_it_lacks(self, target: Target) -> None:
-        for precision in ("fp32", "int8"):
+        assert target.precisions_here()[0] == "fp32"
+        for precision in get_args(Precision):
             workload = Workload(1, 8, 1, precision)
-            if precision in target.precisions:
+            if precision in target.precisions_here():
                 target.check(workload)
             else:
-                with pytest.raises(UserError, match="int8.*fp32"):
+                with pytest.raises(UserError, match=f"{precision}.*--precision fp32"):
                     target.open(PRODUCTS[target.artifact](), workload)
         with pytest.raises(UserError, match="--threads is 4096"):
             target.check(Workload(1, 8, 4096, "fp32"))
+
+    def test_closing_lets_go_of_everything(self, target: Target) -> None:
+        session = target.open(PRODUCTS[target.artifact](), WORKLOAD)
+        session.run()
+        held = [found for value in vars(session).values() if (found := weak(value)) is not None]
+        session.close()
+        gc.collect()
+        assert [one() for one in held] == [None] * len(held)
+        assert held or not target.clocked
+
+    def test_two_sessions_of_one_artifact_do_not_disturb_each_other(self, target: Target) -> None:
+        artifact = PRODUCTS[target.artifact]()
+        first, second = (target.open(artifact, WORKLOAD) for _ in range(2))
+        before = second.run()
+        first.close()
+        np.testing.assert_array_equal(second.run(), before)
+        second.close()
 
     def test_fingerprint_is_whole_and_repeatable(self, target: Target) -> None:
         mark = fingerprint(target, 1)
@@ -108,16 +131,49 @@ def test_an_unknown_target_is_named_with_the_known_ones() -> None:
         open_target("onnxruntim")
 
 
-@pytest.mark.parametrize("name", ["cpu", "onnxruntime", "cuda"])
-def test_nothing_may_follow_these_names(name: str) -> None:
-    with pytest.raises(UserError, match="takes nothing after its name"):
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("cpu", "cpu or cpu:compile"),
+        ("onnxruntime", "onnxruntime or onnxruntime:cuda"),
+        ("cuda", "cuda or cuda:graphs"),
+    ],
+)
+def test_an_unknown_variant_is_named_with_the_known_ones(name: str, known: str) -> None:
+    with pytest.raises(UserError, match=f"target '{name}' has no variant '1': use --target {known}.$"):
         open_target(f"{name}:1")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_cuda_without_a_gpu_is_one_clear_sentence() -> None:
-    with pytest.raises(UserError, match="target 'cuda' needs an NVIDIA GPU.*use --target cpu") as error:
-        open_target("cuda")
+@pytest.mark.parametrize("name", ["cuda", "cuda:graphs"])
+def test_cuda_without_a_gpu_is_one_clear_sentence(name: str) -> None:
+    with pytest.raises(UserError, match=f"target '{name}' needs an NVIDIA GPU.*use --target cpu") as error:
+        open_target(name)
+    assert "\n" not in str(error.value)
+
+
+def test_onnx_runtime_without_its_cuda_provider_is_one_clear_sentence() -> None:
+    if CUDA in load_library().get_available_providers():
+        pytest.skip("it has the provider")
+    with pytest.raises(UserError, match="'onnxruntime:cuda' needs .* install onnxruntime-gpu") as error:
+        open_target("onnxruntime:cuda")
+    assert "\n" not in str(error.value)
+
+
+def test_a_precision_that_this_processor_lacks_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    target = open_target("cpu")
+    assert target.precisions_here() == ("fp32", "int8")
+    with pytest.raises(UserError, match=r"'cpu' cannot run bf16 here \(the processor has no bf16.*fp32 or int8"):
+        target.check(Workload(precision="bf16"))
+
+
+def test_compiling_without_a_compiler_is_one_clear_sentence() -> None:
+    with (
+        torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")}),
+        pytest.raises(UserError, match="'cpu:compile' needs a C\\+\\+ compiler.*use --target cpu") as error,
+    ):
+        open_target("cpu:compile")
     assert "\n" not in str(error.value)
 
 

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 import devices.targets  # noqa: F401
-from devices.target import DescriptionArtifact, OnnxArtifact, TorchArtifact, open_target
-from devices.workload import Workload
+from devices.target import ArtifactKind, DescriptionArtifact, OnnxArtifact, TorchArtifact, open_target
+from devices.workload import Precision, Workload
+from export.form import Form
+from export.graph import student_graph
 from export.items import Checkpoint, GraphFile, Item, Stack, item_from_json, item_key
-from export.lowering import LOWERINGS, lower
+from export.lowering import LOWERINGS, load_module, lower
 from export.student import export_student
+from export.weights import module_weights
 from runs.errors import UserError
 from students.spec import EmbeddingBlock, HeadBlock, LayerBlock, StudentSpec, TransformerLayer
 
@@ -39,8 +42,8 @@ def items(student_folder: Path, bert_folder: Path, tmp_path: Path, uneven_spec: 
     }
 
 
-def can_be(name: str, kind: str, workload: Workload) -> bool:
-    return kind != "torch" or (name != "graph" and workload.precision == "fp32")
+def can_be(name: str, kind: str) -> bool:
+    return kind != "torch" or name != "graph"
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.key)
@@ -50,7 +53,7 @@ def test_every_item_runs_on_the_targets_of_every_kind(
     name: str, kind: str, workload: Workload, items: dict[str, Item]
 ) -> None:
     item = items[name]
-    if not can_be(name, kind, workload):
+    if not can_be(name, kind):
         with pytest.raises(UserError, match="onnxruntime"):
             lower(item, kind, workload)
         return
@@ -77,6 +80,21 @@ def test_torch_and_onnx_artifacts_are_the_same_network_with_the_same_inputs(name
         session.close()
     for other in answers[1:]:
         np.testing.assert_allclose(answers[0], other, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "precision"), [("onnx", "fp16"), ("onnx-fused", "bf16")])
+def test_a_graph_in_a_precision_that_its_kind_lacks_is_refused(
+    kind: ArtifactKind, precision: Precision, uneven_spec: StudentSpec
+) -> None:
+    with pytest.raises(UserError, match=f"no {kind} graphs in {precision}: use --precision fp32"):
+        lower(uneven_spec, kind, Workload(1, 12, precision=precision))
+
+
+def test_usual_ranges_leave_dynamic_rounding_as_it_is(uneven_spec: StudentSpec) -> None:
+    module = load_module(uneven_spec)
+    without = student_graph(uneven_spec, module_weights(module), Form("onnxruntime", "int8"))
+    artifact = lower(uneven_spec, "onnx-fused", Workload(1, 12, precision="int8"))
+    assert artifact.model == without.SerializeToString()
 
 
 def test_seeds_decide_weights_and_inputs(uneven_spec: StudentSpec) -> None:

@@ -1,5 +1,6 @@
 """Files are whole or not there, and hashes do not depend on how a value was put together."""
 
+import errno
 import os
 
 import pytest
@@ -45,14 +46,25 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_scrap(tmp_path, monkeypat
     path = tmp_path / "file"
     write_bytes_atomic(path, b"old")
 
-    def no_space(handle: int) -> None:
-        raise OSError(28, "No space left on device")
+    def broken(handle: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output"):
         write_bytes_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_bytes_atomic(tmp_path / "file", b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="no room is left to write .*file.*No space left"):
+        write_bytes_atomic(tmp_path / "file", b"new")
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("file", b"old")]
 
 
 @pytest.mark.parametrize("content", [None, b"", b'{"a": ', b"\xff\xfe"])
