@@ -8,13 +8,12 @@ import numpy.typing as npt
 from scipy.stats import kendalltau, spearmanr
 
 from devices.workload import Workload
-from predictor.features import additive_terms
+from predictor.features import law_terms, used_blocks
 from predictor.latency import LatencyPredictor
 from predictor.observation import Observation, Rows, by_circumstances, per_workload
 from predictor.physics import Matrix, Vector, fit_relative
 from runs.registry import Registry
-from students import counts
-from students.table import SpecTable
+from students.table import BlockTable
 
 PREDICTOR = "predictor"
 """The name our own predictor has beside the baselines."""
@@ -57,24 +56,19 @@ def errors(predicted: npt.ArrayLike, measured: npt.ArrayLike) -> Errors:
     )
 
 
-def flops_and_one(table: SpecTable, workload: Workload) -> Matrix:
+def flops_and_one(table: BlockTable, workload: Workload) -> Matrix:
     """Millions of FLOPs, and 1 for what a call costs [n, 2]."""
-    batch, length = workload.batch_size, workload.sequence_length
-    hidden, embedding = table.hidden_width, table.embedding_width
-    answered = table.answered(batch, length)
-    layers = counts.layer_flops(hidden[:, None], table.qkv_width, table.ffn_width, batch, length, answered)
-    factorised = ((embedding > 0) & (embedding != hidden)).astype(np.float64)
-    headed = (table.labels > 0).astype(np.float64)
-    ends = counts.embedding_flops(embedding, hidden, factorised, batch, length)
-    ends = ends + headed * counts.head_flops(hidden, table.labels, batch)
-    return np.column_stack([((layers * table.present).sum(axis=1) + ends) / 1e6, np.ones(len(table))])
+    flops = np.zeros(len(table.blocks))
+    for number in used_blocks(table):
+        flops[number] = table.blocks[number].flops(workload.batch_size, workload.sequence_length)
+    return np.column_stack([table.total(flops) / 1e6, np.ones(len(table))])
 
 
 @dataclass(frozen=True)
 class Baseline:
     """A non-negative law and nothing else: its columns [n, f] of a table, and the rows that it is fitted to."""
 
-    describe: Callable[[SpecTable, Workload], Matrix]
+    describe: Callable[[BlockTable, Workload], Matrix]
     fitted_to: Callable[[Rows], npt.NDArray[np.bool_]]
 
     def predict(self, fit: Rows, asked: Rows) -> Vector:
@@ -88,7 +82,7 @@ class Baseline:
 BASELINES: Registry[Baseline] = Registry("baseline")
 BASELINES.register("flops_only")(Baseline(flops_and_one, lambda rows: rows.whole))
 """A line through the FLOPs of the same whole students."""
-BASELINES.register("sum_of_blocks")(Baseline(lambda *row: additive_terms(*row)[0], lambda rows: ~rows.whole))
+BASELINES.register("sum_of_blocks")(Baseline(law_terms, lambda rows: ~rows.whole))
 """The predictor's own terms, fitted to parts alone and added up without a look at whole students."""
 
 

@@ -1,131 +1,229 @@
-"""Numbers of a student that latency follows: terms that add up over its blocks, and summaries of the whole."""
+"""Numbers of a student that latency follows: terms that add up over its blocks, and what trees split on.
+
+Everything is a sum over blocks, and a block's numbers are sums over its operators, so any layer type fits, and a table
+of students needs each distinct block described once. Elements, weights and FLOPs are in millions.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from devices.workload import Workload
-from runs.errors import UserError
-from students import counts
-from students.table import ACTIVATIONS, Column, SpecTable
+from devices.workload import Precision, Workload
+from students.operators import Activate, Attention, Depthwise, Gather, Norm, Operator, Product, operators
+from students.spec import Block
+from students.table import ABSENT, BlockTable
 
 Matrix = npt.NDArray[np.float64]
+Column = npt.NDArray[np.float64]
+Fields = dict[str, Column]
+"""The sizes of many operators of one type, by name, each [operators]."""
 
 MILLION = 1e6
 REGISTER_CHANNELS = 16
 """Kernels work on channels in groups of a vector register or two; a last, partial group costs as much as a full one."""
 
+REGISTER_ROWS = 12
+"""And on rows in groups of as many as the registers hold."""
+
+
+LAUNCHED_MFLOPS = (10, 100, 1000)
+"""Sizes of products below which an accelerator is busy starting them: what lies beyond takes time of its own."""
+
+
+def _padding(size: Column, step: int) -> Column:
+    """What a size lacks to the next multiple of `step`."""
+    return -size % step
+
+
+def _rows_each(rows: Column, threads: int) -> Column:
+    """Rows of the thread that has most of them."""
+    return np.ceil(rows / threads)
+
+
+def _product(o: Fields, threads: int) -> Fields:
+    rows, inner, columns = o["rows"], o["inner"], o["columns"]
+    weights = inner * columns
+    each = _rows_each(rows, threads)
+    mflops = 2 * rows * weights / MILLION
+    return {
+        "product_mflops": mflops,
+        **{f"product_beyond_{size}_mflops": np.maximum(mflops - size, 0.0) for size in LAUNCHED_MFLOPS},
+        "product_column_padding_mflops": 2 * rows * inner * _padding(columns, REGISTER_CHANNELS) / MILLION,
+        "product_wide_padding_mflops": 2 * rows * inner * _padding(columns, 2 * REGISTER_CHANNELS) / MILLION,
+        "product_row_padding_mflops": 2 * _padding(each, REGISTER_ROWS) * weights / MILLION,
+        # Apart, since int8 quantizes what goes in and rescales what comes out.
+        "product_inputs": rows * inner / MILLION,
+        "product_outputs": rows * columns / MILLION,
+        "product_weights": weights / MILLION,
+        # A single row leaves a product of a matrix and a vector, which takes as long as reading the matrix does.
+        "product_single_row_weights": weights * (rows == 1) / MILLION,
+        "products": np.ones_like(rows),
+    }
+
+
+def _attention(o: Fields, threads: int) -> Fields:
+    heads = o["texts"] * o["heads"]
+    pairs = heads * o["queries"] * o["keys"]
+    return {
+        "attention_mflops": 4 * pairs * o["head_width"] / MILLION,
+        "attention_padding_mflops": 4 * pairs * _padding(o["head_width"], REGISTER_CHANNELS) / MILLION,
+        "attention_scores": pairs / MILLION,
+        "attention_rows": heads * o["queries"] / MILLION,
+        "attention_elements": heads * (o["queries"] + o["keys"]) * o["head_width"] / MILLION,
+        "attention_heads": heads,
+        "attentions": np.ones_like(heads),
+    }
+
+
+def _norm(o: Fields, threads: int) -> Fields:
+    return {
+        "norm_elements": o["rows"] * o["width"] / MILLION,
+        "norm_rows": o["rows"] / MILLION,
+        "norms": np.ones_like(o["rows"]),
+    }
+
+
+def _activate(o: Fields, threads: int) -> Fields:
+    elements = o["rows"] * o["width"] / MILLION
+    return {f"{kind}_elements": elements * (o["kind"] == kind) for kind in ("gelu", "relu", "silu")}
+
+
+def _gather(o: Fields, threads: int) -> Fields:
+    return {"gathered_elements": o["rows"] * o["width"] / MILLION, "gathers": np.ones_like(o["rows"])}
+
+
+def _depthwise(o: Fields, threads: int) -> Fields:
+    elements = o["rows"] * o["width"] / MILLION
+    return {
+        "depthwise_mflops": 2 * elements * o["kernel"],
+        "depthwise_elements": elements,
+        "depthwises": np.ones_like(elements),
+    }
+
+
+OPERATOR_TERMS: dict[type[Operator], Callable[[Fields, int], Fields]] = {
+    Product: _product,
+    Attention: _attention,
+    Norm: _norm,
+    Activate: _activate,
+    Gather: _gather,
+    Depthwise: _depthwise,
+}
+"""Operator → what the law knows of it, from its sizes and the number of threads; none is negative."""
+
+
+def _term_names() -> tuple[str, ...]:
+    one = np.ones(1)
+    fields = ({name: one for name in kind._fields} for kind in OPERATOR_TERMS)
+    parts = zip(OPERATOR_TERMS.values(), fields, strict=True)
+    return tuple(name for describe, sizes in parts for name in describe(sizes, 1))
+
+
+BLOCK_TERMS = _term_names()
+"""Names of the terms that add up over blocks, in the order of their columns."""
+
+PLACES = {name: place for place, name in enumerate(BLOCK_TERMS)}
+
+SPLITS: dict[str, tuple[str, str | None]] = {
+    "all_products": ("products", None),
+    "all_weights": ("product_weights", None),
+    "mean_weights": ("product_weights", "products"),
+    "mean_norm_width": ("norm_elements", "norm_rows"),
+    "mean_heads": ("attention_heads", "attentions"),
+    "mean_head_width": ("attention_mflops", "attention_scores"),
+}
+"""What trees split on: a total of one term, or of one term over another's."""
+
 SEQUENCE, BATCH = "sequence_length", "batch_size"
 
+CACHES_MB = (1, 2, 4, 8, 16, 32)
+"""Sizes of caches that a student's weights may be larger than: what lies beyond is read from slower memory every time.
+Blocks share the cache, so this is no sum over them."""
 
-def _padding(width: Column) -> Column:
-    """Channels that a width lacks to the next multiple of `REGISTER_CHANNELS`."""
-    return -width % REGISTER_CHANNELS
+WEIGHT_BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+
+WHOLE_TERMS = (*(f"weights_beyond_{size}_mb" for size in CACHES_MB), "calls")
+"""Names of the law's terms that belong to the whole; the last is 1, what a call costs."""
+
+TERM_COUNT = len(BLOCK_TERMS) + len(WHOLE_TERMS)
+"""How many leading columns of `feature_table` are the law's: those of the blocks, then those of the whole."""
+
+FEATURES = (*BLOCK_TERMS, *WHOLE_TERMS, *SPLITS, SEQUENCE, BATCH)
+"""Names of `feature_table`'s columns."""
 
 
-def _layer_terms(table: SpecTable, batch: int, length: int) -> dict[str, Column]:
-    """Every term [n, depth] of transformer layers; 0 where a row has no layer."""
-    present = table.present
-    tokens, answered = batch * length, table.answered(batch, length) * present
-    pairs = answered * length
-    hidden = table.hidden_width[:, None] * present
-    heads, qkv, ffn = table.heads, table.qkv_width, table.ffn_width
-    head_width = qkv / np.maximum(heads, 1)
-    padded_output = hidden * _padding(qkv) + qkv * _padding(hidden)
-    padded_feed_forward = hidden * _padding(ffn) + ffn * _padding(hidden)
-    padded = 2 * tokens * hidden * _padding(qkv) + answered * (padded_output + padded_feed_forward)
-    terms = {
-        "projection_mflops": 4 * (tokens + answered) * hidden * qkv / MILLION,
-        "feed_forward_mflops": 4 * answered * hidden * ffn / MILLION,
-        "padding_mflops": 2 * padded / MILLION,
-        "attention_mflops": 4 * pairs * qkv / MILLION,
-        "attention_padding_mflops": 4 * pairs * heads * _padding(head_width) / MILLION,
-        "attention_scores": pairs * heads / MILLION,
-        "hidden_elements": answered * hidden / MILLION,
-        "qkv_elements": (tokens + answered) * qkv / MILLION,
-        "ffn_elements": answered * ffn / MILLION,
-        "layer_weights": counts.layer_parameters(hidden, qkv, ffn) / MILLION,
-        "heads": batch * heads,
-        "layers": present,
-        # One token a text leaves products of a matrix and a vector, which take as long as reading the matrix does.
-        "first_only_weights": table.first_only * counts.layer_parameters(hidden, qkv, ffn) / MILLION,
-    }
-    for index, name in enumerate(ACTIVATIONS):
-        terms[f"{name}_elements"] = answered * ffn * (table.activation == index) / MILLION
+def block_terms(blocks: Sequence[Block], workload: Workload) -> tuple[Matrix, tuple[str, ...]]:
+    """Terms [blocks, f], none negative, that add up over blocks, and their names (`BLOCK_TERMS`)."""
+    found: dict[type[Operator], tuple[list[int], list[Operator]]] = defaultdict(lambda: ([], []))
+    for number, block in enumerate(blocks):
+        for operator in operators(block, workload.batch_size, workload.sequence_length):
+            owners, members = found[type(operator)]
+            owners.append(number)
+            members.append(operator)
+    terms = np.zeros((len(blocks), len(BLOCK_TERMS)))
+    for kind, (owners, members) in found.items():
+        for name, values in OPERATOR_TERMS[kind](_fields(kind, members), workload.threads).items():
+            terms[:, PLACES[name]] = np.bincount(owners, weights=values, minlength=len(blocks))
+    return terms, BLOCK_TERMS
+
+
+def _fields(kind: type[Operator], members: Sequence[Operator]) -> Fields:
+    columns = {name: np.array(values) for name, values in zip(kind._fields, zip(*members, strict=True), strict=True)}
+    return {name: values.astype(np.float64) if values.dtype.kind == "i" else values for name, values in columns.items()}
+
+
+def tree_columns(
+    totals: npt.NDArray[np.floating], workload: Workload, places: Mapping[str, int] = PLACES
+) -> npt.NDArray[np.floating]:
+    """What trees split on [n, `SPLITS` and the workload's two], from the totals [n, f] of `block_terms`, in their type.
+
+    `places` says in which column the total of each term stands. 0 where there is nothing to divide by.
+    """
+    columns = np.empty((len(totals), len(SPLITS) + 2), dtype=totals.dtype)
+    for number, (over, under) in enumerate(SPLITS.values()):
+        total = totals[:, places[over]]
+        if under is None:
+            columns[:, number] = total
+        else:
+            divisor = totals[:, places[under]]
+            columns[:, number] = total / np.where(divisor > 0, divisor, np.inf)
+    columns[:, -2:] = workload.sequence_length, workload.batch_size
+    return columns
+
+
+def whole_terms(
+    totals: npt.NDArray[np.floating], workload: Workload, places: Mapping[str, int] = PLACES
+) -> npt.NDArray[np.floating]:
+    """`WHOLE_TERMS` [n, w] from the totals [n, f] of `block_terms`, which stand where `places` says, in their type."""
+    terms = np.ones((len(totals), len(WHOLE_TERMS)), dtype=totals.dtype)
+    megabytes = totals[:, places["product_weights"]] * WEIGHT_BYTES[workload.precision]
+    for number, size in enumerate(CACHES_MB):
+        np.maximum(megabytes - size, 0.0, out=terms[:, number])
     return terms
 
 
-def _end_terms(table: SpecTable, batch: int, length: int) -> dict[str, Column]:
-    """Every term [n] of embeddings and heads; 0 where a row has none."""
-    tokens = batch * length
-    embedding, hidden = table.embedding_width, table.hidden_width
-    embedded = (embedding > 0).astype(np.float64)
-    factorised = embedded * (embedding != hidden)
-    answered = (table.labels > 0).astype(np.float64)
-    return {
-        "embeddings": embedded,
-        "embedding_elements": tokens * embedding / MILLION,
-        "embedding_mflops": counts.embedding_flops(embedding, hidden, factorised, batch, length) / MILLION,
-        "answers": answered,
-        "head_weights": answered * counts.head_parameters(hidden, table.labels) / MILLION,
-        "head_mflops": answered * counts.head_flops(hidden, table.labels, batch) / MILLION,
-    }
+def used_blocks(table: BlockTable) -> npt.NDArray[np.int64]:
+    """Numbers of the blocks that the table's rows are made of: a space's table lists all that it could be made of."""
+    return np.unique(table.index[table.index != ABSENT]).astype(np.int64)
 
 
-def _require_known(table: SpecTable) -> None:
-    for unknown in table.unknown[table.unknown != ""]:
-        raise UserError(
-            f"the latency of a student with {unknown} cannot be predicted: the predictor knows transformer layers and "
-            "heads over the first token alone; measure it with measure-student."
-        )
+def used_block_terms(table: BlockTable, workload: Workload) -> Matrix:
+    """`block_terms` of the blocks in use [blocks, f]; 0 for the others."""
+    used = used_blocks(table)
+    terms = np.zeros((len(table.blocks), len(BLOCK_TERMS)))
+    terms[used] = block_terms([table.blocks[number] for number in used], workload)[0]
+    return terms
 
 
-def additive_terms(table: SpecTable, workload: Workload) -> tuple[Matrix, list[str]]:
-    """Non-negative terms [n, f] that add up over blocks, and their names; the last, `calls`, is 1 for every row.
-
-    Elements, weights and FLOPs are in millions. A latency that is a non-negative combination of these terms is the
-    sum of its blocks' latencies and one fixed cost of a call. Raises `UserError` for parts that tables do not describe.
-    """
-    _require_known(table)
-    batch, length = workload.batch_size, workload.sequence_length
-    layered = {name: term.sum(axis=1) for name, term in _layer_terms(table, batch, length).items()}
-    columns = {**layered, **_end_terms(table, batch, length), "calls": np.ones(len(table))}
-    return np.stack(list(columns.values()), axis=1), list(columns)
+def law_terms(table: BlockTable, workload: Workload) -> Matrix:
+    """The law's terms of each row [n, `TERM_COUNT`], none negative: totals of the blocks' terms, and `whole_terms`."""
+    totals = table.total(used_block_terms(table, workload))
+    return np.hstack([totals, whole_terms(totals, workload)])
 
 
-def _mean_over_layers(table: SpecTable, values: Column) -> Column:
-    """Mean [n] over the layers a row has; 0 where it has none."""
-    mean: Column = (values * table.present).sum(axis=1) / np.maximum(table.present.sum(axis=1), 1)
-    return mean
-
-
-def summaries(table: SpecTable, workload: Workload) -> tuple[Matrix, list[str]]:
-    """What a tree may split on [n, f], and the names: widths, depth and workload, none of which need add up."""
-    hidden = table.hidden_width[:, None] * table.present
-    weights = counts.layer_parameters(hidden, table.qkv_width, table.ffn_width) / MILLION
-    columns = {
-        "depth": table.present.sum(axis=1),
-        "hidden_width": table.hidden_width,
-        "embedding_width": table.embedding_width,
-        "mean_heads": _mean_over_layers(table, table.heads),
-        "mean_qkv_width": _mean_over_layers(table, table.qkv_width),
-        "mean_ffn_width": _mean_over_layers(table, table.ffn_width),
-        "mean_head_width": _mean_over_layers(table, table.qkv_width / np.maximum(table.heads, 1)),
-        "mean_layer_weights": _mean_over_layers(table, weights),
-        "all_layer_weights": weights.sum(axis=1),
-        SEQUENCE: np.full(len(table), float(workload.sequence_length)),
-        BATCH: np.full(len(table), float(workload.batch_size)),
-    }
-    for index, name in enumerate(ACTIVATIONS):
-        columns[f"share_{name}"] = _mean_over_layers(table, (table.activation == index).astype(np.float64))
-    return np.stack(list(columns.values()), axis=1), list(columns)
-
-
-def feature_table(table: SpecTable, workload: Workload) -> tuple[Matrix, list[str]]:
-    """`additive_terms` and then `summaries`, [n, f], with their names."""
-    terms, term_names = additive_terms(table, workload)
-    whole, summary_names = summaries(table, workload)
-    return np.hstack([terms, whole]), term_names + summary_names
-
-
-TERM_COUNT = len(additive_terms(SpecTable.from_blocks([]), Workload())[1])
-"""How many leading columns of `feature_table` add up over blocks."""
+def feature_table(table: BlockTable, workload: Workload) -> Matrix:
+    """`law_terms` and then `tree_columns`, [n, `FEATURES`]."""
+    terms = law_terms(table, workload)
+    return np.hstack([terms, tree_columns(terms, workload)])

@@ -9,7 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from devices.workload import Precision, Workload
-from predictor.features import TERM_COUNT, additive_terms, feature_table
+from predictor.circumstances import (
+    FEWEST_ADAPTED,
+    FEWEST_WHOLE,
+    CircumstanceModel,
+    adapted,
+    fitted,
+    fitted_or_adapted,
+)
+from predictor.features import (
+    BLOCK_TERMS,
+    FEATURES,
+    PLACES,
+    block_terms,
+    feature_table,
+    whole_terms,
+)
 from predictor.observation import (
     Circumstances,
     Observation,
@@ -18,74 +33,29 @@ from predictor.observation import (
     as_table,
     by_circumstances,
     circumstances,
-    per_workload,
-    take,
 )
-from predictor.physics import Vector, fit_relative
+from predictor.physics import Matrix, Vector
 from predictor.ranges import Ranges
 from predictor.regressor import LatencyRegressor
 from predictor.signed import read_signed, write_signed
 from runs.errors import UserError
 from students.spec import EmbeddingBlock, LayerBlock, StudentSpec
-from students.table import SpecTable
+from students.table import BlockTable
 
-KIND, SCHEMA = "latency predictor", 1
+KIND, SCHEMA = "latency predictor", 2
 
-FEWEST_WHOLE = 10
-"""Whole students needed for each threads and precision: fewer leave nothing to cross-validate."""
-
-PART_WEIGHT = 0.5
-"""Weight of a stack beside a whole student, which is what will be asked for."""
-
-SCALE_STEPS = 5
 CHUNK = 100_000
 """Students scored at once, which bounds memory to a few hundred MB."""
 
 
-@dataclass(frozen=True)
-class CircumstanceModel:
-    """What was learnt for one pair of threads and precision."""
-
-    regressor: LatencyRegressor
-    ranges: Ranges
-    part_scale: float
-    """How long stacks of blocks take beside the law of whole students: about 0.97, since they miss what is between."""
-
-
-def _part_scale(rows: Rows) -> float:
-    """Alternate between the law of all rows and the scale of its stacks until they agree."""
-    parts = ~rows.whole
-    scale = 1.0
-    if not parts.any():
-        return scale
-    terms = per_workload(rows, lambda table, workload: additive_terms(table, workload)[0])
-    weights = np.where(parts, PART_WEIGHT, 1.0)
-    for _ in range(SCALE_STEPS):
-        law = fit_relative(terms, np.where(parts, rows.latency_ms / scale, rows.latency_ms), weights)
-        scale = float(np.exp(np.median(np.log(rows.latency_ms[parts] / (terms[parts] @ law)))))
-    return scale
-
-
-def _fit_rows(rows: Rows, pair: Circumstances, seed: int) -> CircumstanceModel:
-    whole = np.flatnonzero(rows.whole)
-    if len(set(rows.groups[whole])) < FEWEST_WHOLE:
+def _check_rows(rows: Rows, pair: Circumstances, fewest: int) -> None:
+    if rows.whole_students < fewest:
         raise UserError(
-            f"only {len(set(rows.groups[whole]))} whole students were measured with {_words(pair)}: a predictor needs "
-            f"at least {FEWEST_WHOLE}."
+            f"only {rows.whole_students} whole students were measured with {_words(pair)}: a predictor needs at least "
+            f"{fewest}."
         )
     if not (np.isfinite(rows.latency_ms) & (rows.latency_ms > 0)).all():
         raise UserError(f"a latency measured with {_words(pair)} is not a positive number: measure again.")
-    scale = _part_scale(rows)
-    regressor = LatencyRegressor(terms=TERM_COUNT, random_state=seed)
-    regressor.fit(
-        per_workload(rows, lambda table, workload: feature_table(table, workload)[0]),
-        np.where(rows.whole, rows.latency_ms, rows.latency_ms / scale),
-        np.where(rows.whole, 1.0, PART_WEIGHT),
-        groups=rows.groups,
-        learn=rows.whole,
-    )
-    ranges = Ranges.of(take(rows.table, whole), tuple(rows.workloads[row] for row in whole))
-    return CircumstanceModel(regressor, ranges, scale)
 
 
 def _words(pair: Circumstances) -> str:
@@ -104,13 +74,41 @@ class LatencyPredictor:
 
     @classmethod
     def fit(cls, observations: Sequence[Observation], seed: int = 0) -> "LatencyPredictor":
-        """Learn from stacks of blocks and whole students; equal observations and seed give equal predictions."""
+        """Learn from stacks of blocks and whole students; equal observations and seed give equal predictions.
+
+        Threads and precisions with few measurements lean on the one with most, where that serves students left out.
+        """
         groups = by_circumstances(observations)
         if not groups:
             raise UserError("a latency predictor needs measurements, and there are none.")
-        return cls({pair: _fit_rows(rows, pair, seed) for pair, rows in groups.items()})
+        main = max(groups, key=lambda pair: groups[pair].whole_students)
+        for pair, rows in groups.items():
+            _check_rows(rows, pair, FEWEST_WHOLE if pair == main else FEWEST_ADAPTED)
+        base = fitted(groups[main], seed)
+        return cls(
+            {pair: base if pair == main else fitted_or_adapted(base, rows, seed) for pair, rows in groups.items()}
+        )
 
-    def _model(self, workload: Workload) -> CircumstanceModel:
+    def adapt(self, observations: Sequence[Observation]) -> "LatencyPredictor":
+        """This predictor moved to where these few whole students (5 to 50) were measured.
+
+        The place may differ in device, runtime, threads, precision or workload; the new predictor knows the threads and
+        precisions of the observations alone, each from what is most like it here. Raises `UserError` for too few.
+        """
+        groups = by_circumstances(observations)
+        if not groups:
+            raise UserError("a predictor is adapted by measurements, and there are none.")
+        for pair, rows in groups.items():
+            _check_rows(rows, pair, FEWEST_ADAPTED)
+        return LatencyPredictor({pair: adapted(self._nearest(pair), rows) for pair, rows in groups.items()})
+
+    def _nearest(self, pair: Circumstances) -> CircumstanceModel:
+        """The model of the nearest number of threads, of those in this precision where there are any."""
+        threads, precision = pair
+        return self.models[min(self.models, key=lambda known: (known[1] != precision, abs(known[0] - threads)))]
+
+    def model(self, workload: Workload) -> CircumstanceModel:
+        """What was learnt for the workload's threads and precision; a `UserError` where they were not measured."""
         pair = circumstances(workload)
         if pair not in self.models:
             measured = ", ".join(map(_words, self.models))
@@ -119,37 +117,41 @@ class LatencyPredictor:
 
     def predict(self, students: Students, workload: Workload) -> Vector:
         """Milliseconds [n]; a `UserError` for threads or a precision that were not measured."""
-        regressor = self._model(workload).regressor
-
-        def latencies(table: SpecTable) -> Vector:
-            return regressor.predict(feature_table(table, workload)[0])
-
-        return _in_chunks(as_table(students), latencies)
+        regressor = self.model(workload).regressor
+        return _in_chunks(as_table(students), lambda table: regressor.predict(feature_table(table, workload)))
 
     def predict_interval(self, students: Students, workload: Workload, coverage: float = 0.9) -> tuple[Vector, Vector]:
         """Low and high ends [n] in milliseconds; about `coverage` of fresh random students fall between.
 
         Students chosen for a low prediction err upwards more often than that.
         """
-        margin = self._model(workload).regressor.margin(coverage)
-        predicted = self.predict(students, workload)
-        return predicted / margin, predicted * margin
+        regressor = self.model(workload).regressor
+
+        def ends(table: BlockTable) -> Matrix:
+            return np.column_stack(regressor.predict_interval(feature_table(table, workload), coverage))
+
+        low, high = _in_chunks(as_table(students), ends).reshape(-1, 2).T
+        return low, high
 
     def predict_breakdown(self, spec: StudentSpec, workload: Workload) -> list[tuple[str, float]]:
         """Where the predicted milliseconds go, in the order of the blocks, then the call; they add up to `predict`.
 
-        Shares are the law's; what the trees correct is spread over them in proportion.
+        Shares are the law's, those of weights beyond a cache by weights; the trees' correction is spread in proportion.
         """
-        blocks = spec.blocks()
-        terms, names = additive_terms(SpecTable.from_blocks([[block] for block in blocks]), workload)
-        law = self._model(workload).regressor.law_
-        call = names.index("calls")
-        shares = np.append(np.delete(terms, call, axis=1) @ np.delete(law.coefficients, call), law.coefficients[call])
+        law = self.model(workload).regressor.law_.coefficients
+        terms, _ = block_terms(spec.blocks(), workload)
+        own, whole = np.split(law, [len(BLOCK_TERMS)])
+        *beyond_cache, call = whole_terms(terms.sum(axis=0, keepdims=True), workload)[0] * whole
+        weights = terms[:, PLACES["product_weights"]]
+        shares = np.append(terms @ own + sum(beyond_cache) * weights / weights.sum(), call)
         milliseconds = shares / shares.sum() * self.predict([spec], workload)[0]
         return list(zip([*_labels(spec), "call"], map(float, milliseconds), strict=True))
 
     def covers(self, students: Students, workload: Workload) -> npt.NDArray[np.bool_]:
-        """Whether each student [n] and the workload lie within what was measured, give or take a tenth."""
+        """Whether each student [n] and the workload lie within what was measured, give or take a tenth.
+
+        Every block's numbers must lie within those measured of its kind, and the totals within those of whole students.
+        """
         table = as_table(students)
         model = self.models.get(circumstances(workload))
         return np.zeros(len(table), dtype=bool) if model is None else model.ranges.hold(table, workload)
@@ -166,12 +168,14 @@ class LatencyPredictor:
             }
             for (threads, precision), model in self.models.items()
         ]
-        write_signed(path, KIND, SCHEMA, {"terms": TERM_COUNT, "models": models})
+        write_signed(path, KIND, SCHEMA, {"features": list(FEATURES), "models": models})
 
     @classmethod
     def load(cls, path: Path) -> "LatencyPredictor":
         """Read `save`'s file; a `UserError` for one that is missing, cut short, edited or of another version."""
         content = read_signed(path, KIND, SCHEMA)
+        if content["features"] != list(FEATURES):
+            raise UserError(f"the {KIND} {path} was fitted to other features than this version's: profile again.")
         return cls(dict(_model_from_json(model) for model in content["models"]))
 
 
@@ -182,8 +186,8 @@ def _model_from_json(value: dict[str, Any]) -> tuple[Circumstances, Circumstance
     return (value["threads"], precision), model
 
 
-def _in_chunks(table: SpecTable, score: Callable[[SpecTable], Vector]) -> Vector:
-    parts = [score(take(table, slice(start, start + CHUNK))) for start in range(0, len(table), CHUNK)]
+def _in_chunks(table: BlockTable, score: Callable[[BlockTable], npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    parts = [score(table.take(slice(start, start + CHUNK))) for start in range(0, len(table), CHUNK)]
     return np.concatenate(parts) if parts else np.zeros(0)
 
 

@@ -37,8 +37,12 @@ def _relative_nnls(terms: Matrix, latency: Vector, weights: Vector) -> Vector:
     return np.asarray(solution / norms, dtype=np.float64)
 
 
-def fit_relative(terms: Matrix, latency: Vector, weights: Vector, robust_steps: int = 8) -> Vector:
+def fit_relative(
+    terms: Matrix, latency: Vector, weights: Vector, *, limit: float = HUBER, robust_steps: int = 8
+) -> Vector:
     """Coefficients [f] ≥ 0 of `terms` [n, f] for `latency` [n], with Huber weights on the relative residual.
+
+    Residuals beyond `limit` standard deviations count linearly; the smaller it is, the nearer to a median.
 
     One process in five runs some per cent slower as a whole, so a few rows are always off by far more than the rest.
     """
@@ -46,7 +50,7 @@ def fit_relative(terms: Matrix, latency: Vector, weights: Vector, robust_steps: 
     coefficients = _relative_nnls(terms, latency, weights)
     for _ in range(robust_steps):
         residuals = terms @ coefficients / latency - 1.0
-        limit = HUBER * spread(residuals, weights)
-        trust = np.minimum(1.0, limit / np.maximum(np.abs(residuals), SMALLEST_SPREAD * HUBER))
+        bound = limit * spread(residuals, weights)
+        trust = np.minimum(1.0, bound / np.maximum(np.abs(residuals), SMALLEST_SPREAD * limit))
         coefficients = _relative_nnls(terms, latency, weights * trust)
     return coefficients

@@ -1,61 +1,34 @@
 """A scikit-learn regressor for latencies: a non-negative law, XGBoost on what it misses, conformal intervals."""
 
 import math
-from dataclasses import dataclass
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import xgboost
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.preprocessing import PolynomialFeatures
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_non_negative, validate_data
 
 from predictor import trees
-from predictor.physics import Matrix, Vector, fit_relative, spread
+from predictor.adaptation import best_move, left_out_error, moved, moved_residuals
+from predictor.law import Growth, Law, law_of_columns, laws_of_products, left_out_law
+from predictor.physics import Matrix, Vector, weighted_median
 
-OUTLIER = 4.0
-"""Log residuals are clipped at this many standard deviations before trees see them."""
-
-
-FLOOR = 0.01
-"""Of the smallest latency seen: what the law says where all its terms are 0."""
-
-
-@dataclass(frozen=True)
-class Law:
-    """A fitted law and the trees that correct it; `floor` keeps the law positive where all its terms are 0."""
-
-    coefficients: Vector
-    floor: float
-    booster: xgboost.Booster
-
-    def linear(self, terms: Matrix) -> Vector:
-        """The law without correction [n]."""
-        return _linear(terms, self.coefficients, self.floor)
-
-    def correction(self, linear: Vector, splits: Matrix, threads: int) -> Vector:
-        """What the trees would add to the logarithm of the law [n]; they also split on the law's own value."""
-        return trees.sum_of_leaves(self.booster, _with_law(linear, splits), threads)
-
-
-def _linear(terms: Matrix, coefficients: Vector, floor: float) -> Vector:
-    linear: Vector = np.maximum(terms @ coefficients, floor)
-    return linear
-
-
-def _with_law(linear: Vector, splits: Matrix) -> Matrix:
-    return np.column_stack([np.log(linear), splits])
+FEWEST_OWN, OWN_SHARE = 10, 0.75
+"""From so many rows on a fit to the new device's rows alone is tried, and taken if its error is below this share."""
 
 
 def _trust(misses: Vector, corrections: Vector, weights: Vector) -> float:
-    """The share, from 0 to 1, of the trees' corrections that brings them nearest to what the law missed."""
-    limit = OUTLIER * spread(misses, weights)
-    power = float((weights * corrections**2).sum())
-    if power == 0:
+    """The share, from 0 to 1, of the trees' corrections that brings them nearest to what the law missed.
+
+    Nearest in the mean of absolute differences, whose minimum is a weighted median of the ratios.
+    """
+    said = corrections != 0
+    if not said.any():
         return 0.0
-    return min(max(float((weights * corrections * np.clip(misses, -limit, limit)).sum()) / power, 0.0), 1.0)
+    ratios = misses[said] / corrections[said]
+    return min(max(weighted_median(ratios, (weights * np.abs(corrections))[said]), 0.0), 1.0)
 
 
 def _labels(rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -74,9 +47,9 @@ class LatencyRegressor(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    terms : the first `terms` columns of X are the law's, all others the trees'. None: the law takes a constant, all
-        columns and their products up to `degree`, and the trees take all columns.
-    degree : of the products where `terms` is None.
+    terms : the first `terms` columns of X are the law's, all others the trees'. None: the law is one of those of a
+        constant, the columns, their roots and products (`predictor.products`) that is best on held-out folds, and the
+        trees take all columns.
     rounds, depth, learning_rate, shrinkage : XGBoost's trees, their depth, eta and lambda.
     folds : parts into which the rows are dealt, equal rows together.
     random_state : deals the folds.
@@ -87,7 +60,6 @@ class LatencyRegressor(RegressorMixin, BaseEstimator):
         self,
         *,
         terms: int | None = None,
-        degree: int = 2,
         rounds: int = 150,
         depth: int = 3,
         learning_rate: float = 0.05,
@@ -97,7 +69,6 @@ class LatencyRegressor(RegressorMixin, BaseEstimator):
         n_jobs: int = 1,
     ) -> None:
         self.terms = terms
-        self.degree = degree
         self.rounds = rounds
         self.depth = depth
         self.learning_rate = learning_rate
@@ -120,54 +91,77 @@ class LatencyRegressor(RegressorMixin, BaseEstimator):
         Rows of one of `groups` [n] are never split between folds; `learn` [n] marks the rows that trees and interval
         learn from (None: all) while the law is fitted to every row. Raises ValueError for negative X or y ≤ 0.
         """
-        features, latency = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
+        features, latency, weights, rows = self._checked(X, y, sample_weight, reset=True)
+        learns = np.ones(len(rows), dtype=bool) if learn is None else np.asarray(learn, dtype=bool)[rows]
+        labels = _labels(features) if groups is None else _labels(np.asarray(groups)[rows])
+        folds = self._folds(labels)
+        tried = [self._laws(features[~held_out], latency[~held_out], weights[~held_out]) for held_out in folds]
+        chosen = left_out_law(tried, folds, features, latency, weights * learns)
+        growth = Growth(self.rounds, self.depth, self.learning_rate, self.shrinkage)
+        misses, corrections = np.zeros(len(rows)), np.zeros(len(rows))
+        for held_out, laws in zip(folds, tried, strict=True):
+            kept = ~held_out
+            law = laws[chosen].grown(features[kept], latency[kept], weights[kept], learns[kept], growth)
+            terms, splits = law.parts(features[held_out])
+            linear = law.linear(terms)
+            misses[held_out] = np.log(latency[held_out] / linear)
+            corrections[held_out] = law.correction(linear, splits, self.n_jobs)
+        law = self._laws(features, latency, weights)[chosen]
+        self.law_ = law.grown(features, latency, weights, learns, growth)
+        self.trust_ = _trust(misses[learns], corrections[learns], weights[learns])
+        self.residuals_ = np.sort(np.abs(misses - self.trust_ * corrections)[learns])
+        return self
+
+    def adapt(self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Self:
+        """This regressor moved to a new device or workload by a few of its rows: X [n, f] ≥ 0 and y [n] > 0.
+
+        The law's coefficients are shrunk towards one common scale of theirs, as strongly as serves rows left out, and
+        what the trees add is kept where that serves them too. Where `terms` is None and the devices have so little in
+        common that a fit to the new rows alone is clearly better on rows left out, that fit takes its place. Returns a
+        new regressor; this one stays as it is.
+        Raises ValueError for negative X, y ≤ 0, or rows on which the law is 0.
+        """
+        check_is_fitted(self)
+        features, latency, weights, _ = self._checked(X, y, sample_weight, reset=False)
+        law = self.law_
+        terms, splits = law.parts(features)
+        corrections = law.correction(law.linear(terms), splits, self.n_jobs)
+        found = []
+        for trust in dict.fromkeys((self.trust_, 0.0)):
+            corrected = terms * np.exp(trust * corrections)[:, None]
+            found.append((trust, corrected, best_move(law.coefficients, law.means, corrected, latency, weights)))
+        trust, corrected, move = min(found, key=lambda one: left_out_error(one[2], weights))
+        adapted = copy(self)
+        adapted.law_ = law.scaled_to(moved(law.coefficients, corrected, latency, weights, move), terms)
+        adapted.trust_ = trust
+        adapted.residuals_ = moved_residuals(self.residuals_, move.left_out)
+        if self.terms is None and len(latency) >= FEWEST_OWN:
+            own: Self = clone(self).fit(X, y, sample_weight)
+            if own.residuals_.mean() < OWN_SHARE * left_out_error(move, weights):
+                return own
+        return adapted
+
+    def _checked(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None, reset: bool
+    ) -> tuple[Matrix, Vector, Vector, npt.NDArray[np.int64]]:
+        """Features, latencies and weights of the rows that count, and which rows of X these are."""
+        features, latency = validate_data(
+            self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2 if reset else 1, reset=reset
+        )
         check_non_negative(features, "LatencyRegressor.fit")
         latency = np.asarray(latency, dtype=np.float64)
         if (latency <= 0).any():
             raise ValueError("Negative or zero values in y: a latency is positive.")
         weights = _check_sample_weight(sample_weight, features, dtype=np.float64, ensure_non_negative=True)
-        learns = np.ones(len(latency), dtype=bool) if learn is None else np.asarray(learn, dtype=bool)
-
         # A row of weight 0 must count as little as a row that is not there.
         rows = np.flatnonzero(weights > 0)
-        features, latency, weights, learns = features[rows], latency[rows], weights[rows], learns[rows]
-        labels = _labels(features) if groups is None else _labels(np.asarray(groups)[rows])
-        self.law_ = self._fit_law(features, latency, weights, learns)
-        misses, corrections = np.zeros(len(rows)), np.zeros(len(rows))
-        for held_out in self._folds(labels):
-            kept = ~held_out
-            law = self._fit_law(features[kept], latency[kept], weights[kept], learns[kept])
-            terms, splits = self._parts(features[held_out])
-            linear = law.linear(terms)
-            misses[held_out] = np.log(latency[held_out] / linear)
-            corrections[held_out] = law.correction(linear, splits, self.n_jobs)
-        self.trust_ = _trust(misses[learns], corrections[learns], weights[learns])
-        self.residuals_ = np.sort(np.abs(misses - self.trust_ * corrections)[learns])
-        return self
+        return features[rows], latency[rows], weights[rows], rows
 
-    def _parts(self, features: Matrix) -> tuple[Matrix, Matrix]:
-        """Columns of the law and columns of the trees."""
+    def _laws(self, features: Matrix, latency: Vector, weights: Vector) -> list[Law]:
+        """Laws without trees to choose from: one of leading columns, or several of products."""
         if self.terms is not None:
-            return features[:, : self.terms], features[:, self.terms :]
-        return PolynomialFeatures(self.degree).fit_transform(features), features
-
-    def _fit_law(self, features: Matrix, latency: Vector, weights: Vector, learns: npt.NDArray[np.bool_]) -> Law:
-        terms, splits = self._parts(features)
-        coefficients = fit_relative(terms, latency, weights)
-        floor = float(latency.min()) * FLOOR
-        linear = _linear(terms, coefficients, floor)
-        misses = np.log(latency / linear)[learns]
-        limit = OUTLIER * spread(misses, weights[learns])
-        booster = trees.grow(
-            _with_law(linear, splits)[learns],
-            np.clip(misses, -limit, limit),
-            weights[learns],
-            rounds=self.rounds,
-            depth=self.depth,
-            rate=self.learning_rate,
-            shrinkage=self.shrinkage,
-        )
-        return Law(coefficients, floor, booster)
+            return [law_of_columns(features[:, : self.terms], latency, weights)]
+        return laws_of_products(features, latency, weights, self.random_state)
 
     def _folds(self, labels: npt.NDArray[np.int64]) -> list[npt.NDArray[np.bool_]]:
         """Masks of the rows held out, whole groups at a time."""
@@ -180,7 +174,7 @@ class LatencyRegressor(RegressorMixin, BaseEstimator):
         """Predicted y [n] of X [n, f]."""
         check_is_fitted(self)
         features = validate_data(self, X, dtype=np.float64, reset=False, ensure_non_negative=True)
-        terms, splits = self._parts(features)
+        terms, splits = self.law_.parts(features)
         linear = self.law_.linear(terms)
         predicted: Vector = linear * np.exp(self.trust_ * self.law_.correction(linear, splits, self.n_jobs))
         return predicted
@@ -209,7 +203,9 @@ class LatencyRegressor(RegressorMixin, BaseEstimator):
         return {
             "parameters": self.get_params(),
             "columns": self.n_features_in_,
+            "products": self.law_.products,
             "coefficients": self.law_.coefficients.tolist(),
+            "means": self.law_.means.tolist(),
             "floor": self.law_.floor,
             "trust": self.trust_,
             "residuals": self.residuals_.tolist(),
@@ -223,7 +219,14 @@ class LatencyRegressor(RegressorMixin, BaseEstimator):
         regressor.n_features_in_ = value["columns"]
         regressor.trust_ = value["trust"]
         regressor.residuals_ = np.array(value["residuals"])
-        regressor.law_ = Law(np.array(value["coefficients"]), value["floor"], trees.from_json(value["trees"]))
+        products = value["products"]
+        regressor.law_ = Law(
+            np.array(value["coefficients"]),
+            np.array(value["means"]),
+            value["floor"],
+            None if products is None else tuple(tuple((feature, power) for feature, power in one) for one in products),
+            trees.from_json(value["trees"]),
+        )
         return regressor
 
     def __sklearn_tags__(self) -> Tags:

@@ -7,62 +7,114 @@ from hypothesis import strategies as st
 
 from devices.workload import Workload
 from predictor.evaluation import flops_and_one
-from predictor.features import TERM_COUNT, additive_terms, feature_table
-from students.spec import StudentSpec, TransformerLayer
-from students.table import SpecTable
+from predictor.features import (
+    BLOCK_TERMS,
+    CACHES_MB,
+    FEATURES,
+    PLACES,
+    TERM_COUNT,
+    WHOLE_TERMS,
+    block_terms,
+    feature_table,
+    law_terms,
+)
+from students.spec import (
+    BottleneckLayer,
+    ConvolutionLayer,
+    FeedForwardLayer,
+    Head,
+    StudentSpec,
+    TransformerLayer,
+    uniform_spec,
+)
+from students.table import BlockTable
 
-layers = st.builds(
-    lambda heads, head_width, ffn, activation: TransformerLayer(heads, heads * head_width, ffn, activation),
-    st.integers(1, 12),
-    st.integers(4, 64),
-    st.integers(8, 3072),
-    st.sampled_from(["gelu", "relu", "silu"]),
+activations = st.sampled_from(["gelu", "relu", "silu"])
+heads, head_widths, widths = st.integers(1, 12), st.integers(4, 64), st.integers(8, 1024)
+layers = st.one_of(
+    st.builds(
+        lambda count, width, ffn, activation: TransformerLayer(count, count * width, ffn, activation),
+        heads,
+        head_widths,
+        widths,
+        activations,
+    ),
+    st.builds(FeedForwardLayer, widths, st.integers(1, 3), activations),
+    st.builds(
+        lambda inner, count, width, ffn, times: BottleneckLayer(inner, count, count * width, ffn, times),
+        widths,
+        heads,
+        head_widths,
+        widths,
+        st.integers(1, 3),
+    ),
+    st.builds(ConvolutionLayer, st.sampled_from([1, 3, 5]), widths, activations),
 )
+answers = st.sampled_from([Head(), Head("none", 1), Head("tokens", 5), Head("masked-lm", 1)])
 specs = st.builds(
-    StudentSpec, st.integers(16, 768), st.integers(16, 768), st.lists(layers, min_size=1, max_size=8).map(tuple)
+    StudentSpec,
+    st.integers(16, 768),
+    st.integers(16, 768),
+    st.lists(layers, min_size=1, max_size=8).map(tuple),
+    head=answers,
 )
-workloads = st.builds(Workload, st.integers(1, 8), st.integers(1, 512))
+workloads = st.builds(Workload, st.integers(1, 8), st.integers(1, 512), st.integers(1, 4))
 
 
 @given(specs, workloads)
 def test_terms_of_a_student_are_the_sum_over_its_blocks(spec, workload):
-    whole, names = additive_terms(SpecTable.from_specs([spec]), workload)
-    parts, _ = additive_terms(SpecTable.from_blocks([[block] for block in spec.blocks()]), workload)
-    additive = [index for index, name in enumerate(names) if name != "calls"]
-    assert whole[0, additive] == pytest.approx(parts.sum(axis=0)[additive])
-    assert whole[0, names.index("calls")] == 1
+    whole = law_terms(BlockTable.from_specs([spec]), workload)
+    parts, names = block_terms(spec.blocks(), workload)
+    assert names == BLOCK_TERMS and whole.shape == (1, TERM_COUNT)
+    assert whole[0, : len(names)] == pytest.approx(parts.sum(axis=0))
+    assert whole[0, FEATURES.index("calls")] == 1
+
+
+def test_weights_beyond_a_cache_are_counted_once_for_the_whole():
+    spec = uniform_spec(4, 384, 6, 1536, head=Head("none", 1))
+    for precision, size in (("fp32", 4), ("int8", 1)):
+        terms = law_terms(BlockTable.from_specs([spec]), Workload(precision=precision))
+        weights = terms[0, PLACES["product_weights"]]
+        beyond = [terms[0, FEATURES.index(f"weights_beyond_{cache}_mb")] for cache in CACHES_MB]
+        assert beyond == pytest.approx([max(size * weights - cache, 0) for cache in CACHES_MB])
 
 
 @given(specs, workloads)
-def test_terms_are_finite_and_not_negative(spec, workload):
-    features, names = feature_table(SpecTable.from_specs([spec]), workload)
-    assert features.shape == (1, len(names)) and len(set(names)) == len(names)
+def test_features_are_finite_and_not_negative(spec, workload):
+    features = feature_table(BlockTable.from_specs([spec]), workload)
+    assert features.shape == (1, len(FEATURES)) and len(set(FEATURES)) == len(FEATURES)
     assert np.isfinite(features).all() and (features >= 0).all()
 
 
 @given(specs, workloads)
 def test_flop_terms_are_the_flops_of_the_spec(spec, workload):
     expected = spec.flops(workload.batch_size, workload.sequence_length) / 1e6
-    table = SpecTable.from_specs([spec])
-    terms, names = additive_terms(table, workload)
-    counted = [name for name in names if name.endswith("_mflops") and "padding" not in name]
-    assert terms[0, [names.index(name) for name in counted]].sum() == pytest.approx(expected)
+    table = BlockTable.from_specs([spec])
+    terms = law_terms(table, workload)
+    counted = [PLACES[name] for name in ("product_mflops", "attention_mflops", "depthwise_mflops")]
+    assert terms[0, counted].sum() == pytest.approx(expected)
     assert flops_and_one(table, workload)[0] == pytest.approx([expected, 1.0])
+
+
+def test_blocks_that_no_row_has_are_not_described():
+    ours, other = uniform_spec(2, 96, 4, 256), uniform_spec(3, 768, 12, 3072)
+    both = BlockTable.from_specs([ours, other])
+    alone = feature_table(BlockTable.from_specs([ours]), Workload())
+    assert (feature_table(both.take(np.array([0])), Workload()) == alone).all()
 
 
 def test_padding_is_zero_on_full_registers_and_only_there():
     def padding(width: int) -> float:
-        spec = StudentSpec(width, width, (TransformerLayer(4, 64, 256),))
-        terms, names = additive_terms(SpecTable.from_specs([spec]), Workload())
-        return float(terms[0, names.index("padding_mflops")])
+        spec = StudentSpec(width, width, (TransformerLayer(4, 64, 256),), head=Head("none", 1))
+        terms, _ = block_terms(spec.blocks(), Workload())
+        return float(terms[:, PLACES["product_column_padding_mflops"]].sum())
 
     assert padding(96) == 0
     assert padding(97) > padding(111) > 0
 
 
 def test_the_first_columns_are_the_additive_ones():
-    table = SpecTable.from_specs([StudentSpec(96, 96, (TransformerLayer(4, 64, 256),))])
-    features, names = feature_table(table, Workload())
-    terms, term_names = additive_terms(table, Workload())
-    assert names[:TERM_COUNT] == term_names
-    assert (features[:, :TERM_COUNT] == terms).all()
+    table = BlockTable.from_specs([StudentSpec(96, 96, (TransformerLayer(4, 64, 256),))])
+    features = feature_table(table, Workload())
+    assert FEATURES[:TERM_COUNT] == BLOCK_TERMS + WHOLE_TERMS
+    assert (features[:, :TERM_COUNT] == law_terms(table, Workload())).all()

@@ -9,10 +9,9 @@ import pytest
 
 from devices.workload import Workload
 from predictor.latency import LatencyPredictor
-from predictor.observation import take
 from runs.errors import UserError
 from students.spec import Head, StudentSpec, TransformerLayer, uniform_spec
-from students.table import SpecTable
+from students.table import BlockTable
 
 WORKLOAD = Workload()
 
@@ -21,7 +20,7 @@ def test_specs_and_tables_are_predicted_alike(cpu_predictor, fresh_students):
     specs = fresh_students(30, 1)
     from_specs = cpu_predictor.predict(specs, WORKLOAD)
     assert from_specs.shape == (30,) and (from_specs > 0).all()
-    assert (from_specs == cpu_predictor.predict(SpecTable.from_specs(specs), WORKLOAD)).all()
+    assert (from_specs == cpu_predictor.predict(BlockTable.from_specs(specs), WORKLOAD)).all()
     alone = [cpu_predictor.predict([spec], WORKLOAD)[0] for spec in specs]
     assert from_specs == pytest.approx(alone, rel=1e-6)
 
@@ -53,7 +52,7 @@ def test_breakdown_of_a_student_without_a_head(cpu_predictor):
 
 def test_intervals_hold_fresh_students(cpu_predictor, fresh_timings, processor):
     seen = fresh_timings(processor, 200, 0, [WORKLOAD], seed=3)
-    table = SpecTable.from_blocks([one.blocks for one in seen])
+    table = BlockTable.from_blocks([one.blocks for one in seen])
     measured = np.array([one.latency_ms for one in seen])
     low, high = cpu_predictor.predict_interval(table, WORKLOAD, coverage=0.9)
     assert 0.82 <= ((low <= measured) & (measured <= high)).mean() <= 0.99
@@ -128,7 +127,7 @@ def _edited(text: str) -> str:
         (lambda text: text[: len(text) // 2], "not whole JSON"),
         (lambda text: "", "not whole JSON"),
         (_edited, "changed after it was written"),
-        (lambda text: text.replace('"schema":1', '"schema":2', 1), "schema 2"),
+        (lambda text: text.replace('"schema":2', '"schema":1', 1), "schema 1, this version reads 2"),
         (lambda text: text.replace("latency predictor", "poem", 1), "not a latency predictor"),
         (lambda text: "[1, 2]", "not a latency predictor"),
     ],
@@ -157,8 +156,8 @@ def test_too_few_or_impossible_measurements_are_refused(cpu_timings):
 
 
 def test_a_large_pool_is_scored_at_once(cpu_predictor, fresh_students):
-    few = SpecTable.from_specs(fresh_students(100, 6))
-    many = take(few, np.arange(150_000) % 100)
+    few = BlockTable.from_specs(fresh_students(100, 6))
+    many = few.take(np.arange(150_000) % 100)
     start = process_time()
     latencies = cpu_predictor.predict(many, WORKLOAD)
     # About a second here; a loop over specs takes minutes.
