@@ -11,6 +11,7 @@ from devices.target import open_target
 from devices.workload import Workload
 from export.lowering import LOWERING_VERSION
 from predictor.latency import LatencyPredictor
+from profiler.workloads import WorkloadRange
 from runs.errors import UserError
 from runs.files import read_json
 from runs.home import home_folder
@@ -23,25 +24,33 @@ REPORT_FILE = "report.html"
 PREFERENCE = ("onnxruntime", "openvino", "cpu", "cuda")
 """Whose profile is taken where this machine has several."""
 
-THOROUGHNESS = ("quick", "standard", "thorough")
+ADAPTED = "adapted"
+"""The effort of a profile that was adapted from another by a few measurements."""
+
+THOROUGHNESS = (ADAPTED, "quick", "standard", "thorough")
 
 
 @dataclass(frozen=True)
 class Profile:
     """What is known about a device: where it lies, what was measured on what, and the predictor learned from it.
 
-    `check` has, by workload key, the number of fresh whole `students`, their `noise_floor_percent`, and `errors` by
-    method: the predictor's own beside the baselines'.
+    `check` has, by the key of each pair of threads and precision, the number of fresh whole `students`, their
+    `noise_floor_percent`, how many the 90 % interval `covered_percent`, and `errors` by method: the predictor's own
+    beside the baselines'. `stability` and `error_budget` are numbers and a sentence (`words`) each; `adapted_from` says
+    which profile the predictor comes from, where it was adapted.
     """
 
     folder: Path
     target: str
     fingerprint: Fingerprint
     predictor: LatencyPredictor = field(compare=False)
-    workloads: tuple[Workload, ...]
+    workloads: WorkloadRange
     effort: str
     seed: int
     check: dict[str, Any]
+    stability: dict[str, Any]
+    error_budget: dict[str, Any]
+    adapted_from: dict[str, Any] | None
     seconds: float
     finished_at: float
 
@@ -61,10 +70,13 @@ def load_profile(folder: Path) -> Profile:
             target=value["target"],
             fingerprint=Fingerprint.from_json(value["fingerprint"]),
             predictor=LatencyPredictor.load(folder / PREDICTOR_FILE),
-            workloads=tuple(Workload(**workload) for workload in value["workloads"]),
+            workloads=WorkloadRange.from_json(value["workloads"]),
             effort=value["effort"],
             seed=value["seed"],
             check=value["check"],
+            stability=value["stability"],
+            error_budget=value["error_budget"],
+            adapted_from=value["adapted_from"],
             seconds=value["seconds"],
             finished_at=value["finished_at"],
         )
@@ -85,10 +97,10 @@ def check_profile(profile: Profile, target: str) -> None:
 def find_profile(target: str | None, workload: Workload) -> Profile | None:
     """This machine's profile for `target`, or where none is named its only one or the first in `PREFERENCE`.
 
-    Only profiles that measured this very workload and whose fingerprint still holds are considered; of several the
+    Only profiles within whose range the workload lies and whose fingerprint still holds are considered; of several the
     most thorough, then the newest. None where there is none.
     """
-    found = [profile for profile in _home_profiles() if workload in profile.workloads]
+    found = [profile for profile in _home_profiles() if profile.workloads.holds(workload)]
     if target is not None:
         found = [profile for profile in found if profile.target == target]
     valid = [profile for profile in found if _still_valid(profile)]

@@ -1,81 +1,143 @@
-"""What a profile measures: stacks of blocks spread over the space, whole students, and fresh ones for the check."""
+"""What a profile measures: which models on which workloads, in what order, and the fresh students of the check."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.stats import qmc
 
+from devices.measurement import Cell
 from devices.stopwatch import Policy
-from devices.workload import Workload
-from export.items import Item, Stack, item_key
+from devices.workload import Precision, Workload
+from export.items import Item, Stack, item_blocks, item_key
+from profiler.population import (
+    POPULATIONS,
+    POSITIONS,
+    SMALL_VOCABULARY,
+    VOCABULARY,
+    Drawing,
+    Generator,
+    members,
+    uniform_shape,
+)
+from profiler.workloads import WorkloadRange
 from runs.registry import Registry
 from students.shapes import SHAPES
-from students.space import space
-from students.spec import (
-    Activation,
-    EmbeddingBlock,
-    Head,
-    HeadBlock,
-    LayerBlock,
-    StudentSpec,
-    TransformerLayer,
-    uniform_spec,
-)
+from students.spec import LayerBlock, StudentSpec, TransformerLayer
 
-Choice = TypeVar("Choice")
-
-VOCABULARY = 30522
-SMALL_VOCABULARY = 4096
-"""Of the students that are learned from: only the rows that the tokens name are read, so a table of 4096 words takes as
-long as one of 30522 and is made and loaded in an eighth of the time. Those of the check have it whole."""
-
-POSITIONS = 512
-TOKEN_TYPES = 2
-HEAD = Head("classification", 2)
-
-HIDDEN = (96, 768)
-"""Hidden widths in channels from the narrowest student to BERT-base."""
-
-STACK_DEPTH = 4
 PROCESSES = 3
 
 REFERENCE = Stack(LayerBlock(256, TransformerLayer(4, 256, 1024)), 2)
 """Runs in every round: a few milliseconds of the same kind of work as everything else."""
 
+STACK_CELLS, STUDENT_CELLS, CHECK_CELLS = 2, 3, 2
+"""Workloads that a stack, a whole student and a fresh one are measured on, where there is more than one."""
+
 
 @dataclass(frozen=True)
 class Effort:
-    """How many of each kind are measured, and how. Named shapes and wide students of more than `most_flops` (of one
-    pass at the first workload's length) are left to extrapolation, except the named `anchors`."""
+    """How much is measured, and how long it may take.
 
-    narrow_stacks: int
-    wide_stacks: int
-    single_widths: int
-    students: int
-    wide_students: int
+    `amounts` is how many there are of each population. A model is measured at lengths that take at most `most_flops`;
+    the `anchors`, the usual teachers and the far corners of the spaces, at lengths of up to `anchor_flops`. After a
+    first share of the plan, `rounds` rounds add what the predictor is least sure of, as long as there is time.
+    """
+
+    amounts: Mapping[str, int]
     check_students: int
     most_flops: float
+    anchor_flops: float
+    minutes: float
     policy: Policy
-    anchors: tuple[str, ...] = ("minilm-l6-h384", "bert-base")
-    """The usual teachers, and the far corner of the space `kd-nas`."""
+    rounds: int = 0
+    processes: int = PROCESSES
+    anchors: tuple[str, ...] = ("bert-tiny", "minilm-l6-h384", "bert-base")
 
+
+ALL_NAMED = 100
 
 EFFORTS: Registry[Effort] = Registry("effort")
-EFFORTS.register("quick")(Effort(34, 5, 5, 80, 3, 20, 4e9, Policy(rounds=3, warmup_runs=1, sample_ms=8.0, max_runs=6)))
-EFFORTS.register("standard")(Effort(96, 16, 8, 240, 12, 60, 1e10, Policy(rounds=5, sample_ms=20.0)))
-EFFORTS.register("thorough")(Effort(256, 48, 12, 800, 40, 120, 5e10, Policy(rounds=9, sample_ms=40.0)))
+EFFORTS.register("quick")(
+    Effort(
+        {
+            "hybrid": 70,
+            "kd-nas": 3,
+            "outside": 8,
+            "mixed": 8,
+            "heads": 6,
+            "named": ALL_NAMED,
+            "narrow-stacks": 30,
+            "wide-stacks": 5,
+            "layer-stacks": 6,
+            "single-blocks": 8,
+        },
+        check_students=20,
+        most_flops=4e9,
+        anchor_flops=2.5e10,
+        minutes=3.0,
+        policy=Policy(rounds=3, warmup_runs=1, sample_ms=8.0, max_runs=6),
+    )
+)
+EFFORTS.register("standard")(
+    Effort(
+        {
+            "hybrid": 220,
+            "kd-nas": 24,
+            "outside": 48,
+            "mixed": 40,
+            "heads": 12,
+            "named": ALL_NAMED,
+            "narrow-stacks": 56,
+            "wide-stacks": 12,
+            "layer-stacks": 18,
+            "single-blocks": 16,
+        },
+        check_students=40,
+        most_flops=2.4e10,
+        anchor_flops=1.2e11,
+        minutes=11.0,
+        policy=Policy(rounds=3, sample_ms=12.0, max_runs=6, extra_rounds=2, tolerance_percent=2.5),
+        rounds=3,
+    )
+)
+EFFORTS.register("thorough")(
+    Effort(
+        {
+            "hybrid": 800,
+            "kd-nas": 80,
+            "outside": 160,
+            "mixed": 120,
+            "heads": 36,
+            "named": ALL_NAMED,
+            "narrow-stacks": 200,
+            "wide-stacks": 40,
+            "layer-stacks": 60,
+            "single-blocks": 24,
+        },
+        check_students=120,
+        most_flops=5e10,
+        anchor_flops=1.2e11,
+        minutes=60.0,
+        policy=Policy(rounds=5, sample_ms=30.0, extra_rounds=5, tolerance_percent=0.7),
+        rounds=6,
+    )
+)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Items by key: those the predictor learns from, and fresh whole students that stay outside every fit."""
+    """Items by key: those the predictor learns from, and fresh whole students that stay outside every fit.
+
+    Any beginning of `cells` is a fair sample of all, except that the essential ones come first. The reference is an
+    item of the fit that has no cell, since it runs in every round.
+    """
 
     fit: dict[str, Item]
     check: dict[str, Item]
+    cells: tuple[Cell, ...]
+    check_cells: tuple[Cell, ...]
     reference: str
     policy: Policy
+    processes: int = PROCESSES
 
     @property
     def items(self) -> dict[str, Item]:
@@ -83,122 +145,118 @@ class Plan:
         return {**self.fit, **self.check}
 
 
-def plan_profile(effort: str, workloads: Sequence[Workload], seed: int = 0) -> Plan:
+def item_flops(item: Item, batch_size: int, sequence_length: int) -> int:
+    """FLOPs of one pass through all of an item's blocks."""
+    return sum(block.flops(batch_size, sequence_length) for block in item_blocks(item) or ())
+
+
+def longest_affordable(item: Item, batch_size: int, among: WorkloadRange, most_flops: float) -> int:
+    """The greatest length of the range at which one pass takes at most `most_flops`; 0 where none does."""
+    low, high = among.shortest, among.longest
+    if item_flops(item, batch_size, high) <= most_flops:
+        return high
+    if item_flops(item, batch_size, low) > most_flops:
+        return 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if item_flops(item, batch_size, middle) <= most_flops else (low, middle)
+    return low
+
+
+@dataclass
+class Allotment:
+    """Gives items their workloads: settings in turn from a shuffled deck, lengths spread over what can be afforded."""
+
+    among: WorkloadRange
+    most_flops: float
+    rng: Generator
+    _deck: list[tuple[int, int, Precision]] = field(default_factory=list)
+
+    def _setting(self) -> tuple[int, int, Precision]:
+        if not self._deck:
+            settings = self.among.settings()
+            self._deck = [settings[place] for place in self.rng.permutation(len(settings))]
+        return self._deck.pop()
+
+    def workloads(self, item: Item, count: int) -> list[Workload]:
+        """At most `count` different workloads, fewer where the range has fewer or the item is too large."""
+        if self.among.only is not None:
+            count = 1
+        found = []
+        for part in self.rng.permutation(count):
+            batch, threads, precision = self._setting()
+            longest = longest_affordable(item, batch, self.among, self.most_flops)
+            share = (part + self.rng.random()) / count
+            if longest:
+                found.append(Workload(batch, self.among.length_at(share, longest), threads, precision))
+        return list(dict.fromkeys(found))
+
+    def cells(self, item: Item, count: int | None = None) -> list[Cell]:
+        """At most `count` cells of the item, or as many as its kind gets."""
+        usual = STUDENT_CELLS if isinstance(item, StudentSpec) else STACK_CELLS
+        return [Cell(item_key(item), workload) for workload in self.workloads(item, count or usual)]
+
+
+def essential_cells(items: Iterable[Item], among: WorkloadRange, most_flops: float) -> Iterator[Cell]:
+    """Each item in every setting, at the shortest length and at the longest that can be afforded."""
+    for item in items:
+        for batch, threads, precision in among.settings():
+            longest = longest_affordable(item, batch, among, most_flops)
+            if longest:
+                for length in sorted({among.shortest, among.length_at(1.0, longest)}):
+                    yield Cell(item_key(item), Workload(batch, length, threads, precision))
+
+
+def positions_for(among: WorkloadRange) -> int:
+    """Positions that every student has: BERT's, or as many as the longest sequence needs."""
+    return max(POSITIONS, among.longest)
+
+
+def affordable(among: WorkloadRange, most_flops: float) -> Callable[[StudentSpec], bool]:
+    """Whether a student can be measured at the shortest length at least."""
+    batch, length = among.batch_sizes[0], among.shortest
+    return lambda spec: spec.flops(batch, length) <= most_flops
+
+
+def draw_items(effort: Effort, among: WorkloadRange, seed: tuple[int, ...]) -> list[Item]:
+    """The populations of an effort, each in its amount."""
+    wanted = affordable(among, effort.most_flops)
+    drawn: list[Item] = []
+    for number, (kind, amount) in enumerate(effort.amounts.items()):
+        drawing = Drawing((*seed, number), positions=positions_for(among), wanted=wanted)
+        drawn += POPULATIONS[kind](amount, drawing)
+    return drawn
+
+
+def plan_profile(effort: str, workloads: WorkloadRange, seed: int = 0) -> Plan:
     """The plan of an effort; the same for the same arguments. A `UserError` names the known efforts."""
     amount = EFFORTS[effort]
-    positions = max(POSITIONS, *(workload.sequence_length for workload in workloads))
-    first = workloads[0]
+    positions = positions_for(workloads)
+    anchors = [uniform_shape(SHAPES[name], positions) for name in amount.anchors]
+    essential = list(essential_cells(anchors, workloads, amount.anchor_flops))
+    drawn = draw_items(amount, workloads, (seed, 2))
+    rng = np.random.default_rng([seed, 1])
+    allotment = Allotment(workloads, amount.most_flops, rng)
+    ordered = [drawn[place] for place in rng.permutation(len(drawn))]
+    cells = list(dict.fromkeys([*essential, *(cell for item in ordered for cell in allotment.cells(item))]))
+    measured = {cell.key for cell in cells}
+    known = {item_key(item): item for item in [REFERENCE, *anchors, *drawn]}
+    reference = item_key(REFERENCE)
+    fit = {key: item for key, item in known.items() if key in measured or key == reference}
+    check = fresh_students(amount.check_students, fit, workloads, seed, amount.most_flops)
+    fresh = Allotment(workloads, amount.most_flops, np.random.default_rng([seed, 4]))
+    check_cells = tuple(cell for item in check.values() for cell in fresh.cells(item, CHECK_CELLS))
+    return Plan(fit, check, tuple(cells), check_cells, reference, amount.policy, amount.processes)
 
-    def affordable(spec: StudentSpec) -> bool:
-        return spec.flops(1, first.sequence_length) <= amount.most_flops
 
-    fit: list[Item] = [REFERENCE]
-    fit += stacks(amount.narrow_stacks, NARROW, seed)
-    fit += stacks(amount.wide_stacks, WIDE, seed + 1)
-    fit += single_blocks(amount.single_widths, positions)
-    fit += named_students(amount.anchors, positions, affordable)
-    fit += random_students("kd-nas", amount.wide_students, SMALL_VOCABULARY, positions, [seed, 1], affordable)
-    fit += random_students("hybrid", amount.students, SMALL_VOCABULARY, positions, [seed, 2])
-    fitted = {item_key(item): item for item in fit}
+def fresh_students(
+    count: int, fit: Mapping[str, Item], among: WorkloadRange, seed: int, most_flops: float
+) -> dict[str, Item]:
+    """Random members of `hybrid` with the full vocabulary, none of which is in the fit, by key."""
 
     def fresh(spec: StudentSpec) -> bool:
-        return item_key(replace(spec, vocabulary_size=SMALL_VOCABULARY)) not in fitted
+        return item_key(replace(spec, vocabulary_size=SMALL_VOCABULARY)) not in fit and cheap(spec)
 
-    check = random_students("hybrid", amount.check_students, VOCABULARY, positions, [seed, 3], fresh)
-    return Plan(fitted, {item_key(item): item for item in check}, item_key(REFERENCE), amount.policy)
-
-
-@dataclass(frozen=True)
-class Range:
-    """Layers a stack is drawn from: hidden and feed-forward widths between two ends, and numbers of heads, head widths
-    and activations of which one is taken; heads are dropped until all together fit `widest_qkv` channels."""
-
-    hidden: tuple[int, int]
-    ffn: tuple[int, int]
-    heads: tuple[int, ...]
-    head_widths: tuple[int, ...]
-    widest_qkv: int
-    activations: tuple[Activation, ...]
-
-
-NARROW = Range((96, 384), (96, 1536), tuple(range(1, 13)), (16, 32, 32, 64), 384, ("gelu", "gelu", "relu", "silu"))
-WIDE = Range((384, 768), (384, 3072), (3, 4, 6, 8, 12), (32, 64, 64, 128), 768, ("gelu", "relu", "silu"))
-"""The layers of the spaces `hybrid` and `kd-nas`, and what lies between their choices."""
-
-
-def stacks(count: int, among: Range, seed: int) -> Iterator[Item]:
-    """Stacks that fill the range evenly (Halton points), since a random handful leaves holes.
-
-    Every fourth is the last layer of a student that answers from its first token.
-    """
-    for number, (hidden_at, ffn_at, heads_at, width_at, activation_at) in enumerate(
-        qmc.Halton(5, rng=seed).random(count)
-    ):
-        head_width = _one_of(among.head_widths, width_at)
-        heads = min(_one_of(among.heads, heads_at), among.widest_qkv // head_width)
-        ffn, activation = _between(among.ffn, ffn_at, 32), _one_of(among.activations, activation_at)
-        layer = TransformerLayer(heads, heads * head_width, ffn, activation)
-        first_only = number % 4 == 3
-        yield Stack(
-            LayerBlock(_between(among.hidden, hidden_at, 16), layer, first_only), 1 if first_only else STACK_DEPTH
-        )
-
-
-def single_blocks(count: int, positions: int) -> Iterator[Item]:
-    """Embeddings (plain and factorised in turn) and heads, over all hidden widths."""
-    for number, width in enumerate(np.geomspace(*HIDDEN, count)):
-        hidden = _multiple(float(width), 32)
-        embedding = hidden if number % 2 == 0 else max(hidden // 2, 64)
-        yield Stack(EmbeddingBlock(embedding, hidden, VOCABULARY, positions, TOKEN_TYPES), 1)
-        yield Stack(HeadBlock(hidden, HEAD.labels), 1)
-
-
-def named_students(anchors: Sequence[str], positions: int, affordable: Callable[[StudentSpec], bool]) -> Iterator[Item]:
-    """The anchors, the published shapes that can be afforded, and the two forms that no space draws: a factorised
-    embedding, and no head."""
-
-    def cheaply(spec: StudentSpec) -> StudentSpec:
-        return replace(spec, vocabulary_size=SMALL_VOCABULARY, maximum_positions=positions)
-
-    for name in SHAPES:
-        if name in anchors or affordable(SHAPES[name]):
-            yield cheaply(SHAPES[name])
-    for layers, hidden, heads in ((3, 192, 6), (4, 312, 12)):
-        factorised = cheaply(uniform_spec(layers, hidden, heads, 4 * hidden, embedding_width=128))
-        yield factorised
-        yield replace(factorised, embedding_width=hidden, head=Head("none", 1))
-
-
-def random_students(
-    space_name: str,
-    count: int,
-    vocabulary: int,
-    positions: int,
-    seed: list[int],
-    wanted: Callable[[StudentSpec], bool] = lambda spec: True,
-) -> Iterator[Item]:
-    """`count` different random members of a space that are wanted, fewer where a thousand tries find no more."""
-    members, rng, seen = space(space_name), np.random.default_rng(seed), set[StudentSpec]()
-    for _ in range(1000):
-        codes = members.sample(max(count, 8), rng)
-        for spec in members.decode(
-            codes, vocabulary_size=vocabulary, maximum_positions=positions, token_types=TOKEN_TYPES, head=HEAD
-        ):
-            if len(seen) == count:
-                return
-            if spec not in seen and wanted(spec):
-                seen.add(spec)
-                yield spec
-
-
-def _multiple(value: float, step: int) -> int:
-    return max(step, round(value / step) * step)
-
-
-def _between(ends: tuple[int, int], share: float, step: int) -> int:
-    """A multiple of `step` at a share of the way between two ends, in ratio rather than in distance."""
-    return _multiple(ends[0] * (ends[1] / ends[0]) ** share, step)
-
-
-def _one_of(choices: Sequence[Choice], share: float) -> Choice:
-    return choices[int(share * len(choices))]
+    cheap = affordable(among, most_flops)
+    drawing = Drawing((seed, 3), VOCABULARY, positions_for(among), fresh)
+    return {item_key(item): item for item in members("hybrid", count, drawing)}

@@ -1,30 +1,32 @@
-"""Timing items in fresh processes one after another, each sample stored the moment it is taken."""
+"""Timing cells in processes that live side by side and take turns, each sample stored as soon as it is known."""
 
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from math import ceil
+from pathlib import Path
 from time import time
-from typing import IO
 
 import devices.targets  # noqa: F401  (fills the registry)
 import profiler.replay  # noqa: F401  (files the target that needs a profile)
-from devices.measurement import Measurement, Sample, summarise
-from devices.stopwatch import Policy
+from devices.measurement import Cell, Measurement, Sample, Turn, reference_workload, summarise
+from devices.stopwatch import Policy, unsure
 from devices.store import IN_MEMORY, SampleStore
 from devices.target import DescriptionArtifact, Target, open_target
 from devices.workload import Workload
 from export.items import Item, item_to_json
-from profiler.job import Answer, Job, Task
+from profiler.batches import batches
+from profiler.job import Batch, Task
+from profiler.measuring_process import Crew
+from profiler.turns import turns
 from runs.errors import UserError
 from runs.progress import Progress
 
-FINAL_POLICY = Policy(rounds=20, warmup_runs=5, sample_ms=0.0)
+FINAL_POLICY = Policy(rounds=20, warmup_runs=5, sample_ms=0.0, extra_rounds=20)
 """For the few models whose latency is promised: every sample is a single run, so that p90 means what it says."""
 
-STDERR_SHOWN = 2000
-"""Characters of a broken process's last words."""
+Known = defaultdict[tuple[Cell, int], dict[int, float]]
+"""(cell, process) → round → milliseconds: what is stored."""
 
 
 def measure_items(
@@ -39,116 +41,187 @@ def measure_items(
     store: SampleStore | None = None,
     reference: str | None = None,
 ) -> dict[tuple[str, Workload], Measurement]:
-    """Latencies of `items` (by key) on `target`, for each workload, over `processes` processes.
+    """Every item under every workload; all else as in `measure_cells`."""
+    cells = [Cell(key, workload) for key in items if key != reference for workload in workloads]
+    return measure_cells(
+        items,
+        cells,
+        target,
+        policy,
+        processes=processes,
+        seed=seed,
+        progress=progress,
+        store=store,
+        reference=reference,
+    )
 
-    What `store` has already is not measured again, and every new sample is written to it at once. `reference` names
-    the item that runs in every round, by which drift is divided out; without it latencies are as they were clocked.
-    Raises `UserError` for an unknown target or workload, an item that cannot be loaded, and a process that the system
-    ended.
+
+def measure_cells(
+    items: Mapping[str, Item],
+    cells: Sequence[Cell],
+    target: str,
+    policy: Policy,
+    *,
+    processes: int = 3,
+    seed: int = 0,
+    progress: Progress | None = None,
+    store: SampleStore | None = None,
+    reference: str | None = None,
+    deadline: float | None = None,
+    crew: Crew | None = None,
+) -> dict[tuple[str, Workload], Measurement]:
+    """Latencies of `cells` (whose keys are those of `items`) on `target`, over `processes` processes.
+
+    Cells go batch by batch, in the order given, to one process after another, minutes apart where there are many
+    (`profiler.turns`); only one measures at a time. `reference` names the item that runs in every round, for each
+    number of threads and precision under its own workload (`devices.measurement.reference_workload`), by which drift
+    is divided out; without it latencies are as they were clocked. What `store` has already is not measured again, and
+    every new sample is written to it. No batch begins that would not be through all processes by `deadline` (seconds
+    since 1970). The answer has the cells that every process has measured, and the reference. `crew` are processes that
+    stay ready for further calls, of the same target and seed; without it they are started for this call.
+
+    Raises `UserError` for an unknown target, key or workload, an item that cannot be loaded, a process that the system
+    ended, and a disk without room.
     """
     place = open_target(target)
-    for workload in workloads:
+    for workload in dict.fromkeys(cell.workload for cell in cells):
         place.check(workload)
+    for key in [cell.key for cell in cells] + ([reference] if reference else []):
+        if key not in items:
+            raise UserError(f"there is no item {key!r} to measure: every cell needs its item, and so does a reference.")
     steady = reference if place.clocked else None
+    # Its own rounds are measured anyway.
+    own = {Cell(steady, reference_workload(cell.workload)) for cell in cells} if steady else set()
+    asked = [cell for cell in dict.fromkeys(cells) if cell not in own]
     with ExitStack() as stack:
         kept = store or stack.enter_context(SampleStore(IN_MEMORY))
         kept.add_items({key: item_to_json(item) for key, item in items.items()})
-        wanted = [key for key in items if key != steady]
-        total = len(wanted) * len(workloads) * processes * policy.rounds
-        jobs = [_job(target, items, workloads, policy, process, seed, kept, steady) for process in range(processes)]
-        left = sum(len(rounds) for job in jobs for task in job.tasks for rounds in task.missing.values())
-        label = f"measuring {len(items)} models on {target}"
-        bar = stack.enter_context((progress or Progress(quiet=True)).task(label, total, done=total - left))
-        for job in jobs:
-            for sample in _timed(job) if place.clocked else _looked_up(job, place):
-                kept.add(sample)
-                if sample.key != steady:
-                    bar.advance()
-        asked = set(workloads)
-        return summarise([sample for sample in kept.samples(items) if sample.workload in asked], steady)
+        known = _known(kept, items)
+        total, done = len(asked) * processes * policy.rounds, 0
+        for cell in asked:
+            done += sum(policy.rounds - len(_missing(known, cell, process, policy)) for process in range(processes))
+        label = f"measuring {len(asked)} cells of {len({cell.key for cell in asked})} models on {target}"
+        said = progress or Progress(quiet=True)
+        advance = stack.enter_context(_advancing(said, label, total, done, deadline))
+        if not place.clocked:
+            taken: Generator[Sample | Turn, None, None] = _looked_up(place, items, asked, policy, processes, known)
+        else:
+            order = list(batches(items, asked, policy))
+            hands = crew or stack.enter_context(Crew(target, seed, _beside(kept), said.say))
+            taken = _timed(hands, items, order, policy, processes, known, steady, deadline)
+        # A failure to store a sample must stop whoever measures the next one.
+        for found in stack.enter_context(closing(taken)):
+            if isinstance(found, Turn):
+                kept.add_turn(found)
+                continue
+            kept.add(found)
+            known[Cell(found.key, found.workload), found.process][found.round] = found.milliseconds
+            if found.round < policy.rounds and Cell(found.key, found.workload) not in own:
+                advance()
+        whole = {cell for cell in asked if not any(_missing(known, cell, at, policy) for at in range(processes))}
+        samples = [sample for sample in kept.samples(items) if Cell(sample.key, sample.workload) in whole | own]
+        return summarise(samples, steady)
 
 
-def _job(
-    target: str,
-    items: Mapping[str, Item],
-    workloads: Sequence[Workload],
-    policy: Policy,
-    process: int,
-    seed: int,
-    store: SampleStore,
-    reference: str | None,
-) -> Job:
-    """What the store lacks of one process; a workload of which nothing is missing has no task."""
-    tasks = []
-    for workload in workloads:
-        done = store.rounds(workload, process)
-        rounds = {key: set(range(policy.rounds)) - done.get(key, set()) for key in items if key != reference}
-        missing = {key: tuple(sorted(numbers)) for key, numbers in rounds.items() if numbers}
-        first = max(done.get(reference, {-1})) + 1 if reference else 0
-        if missing:
-            tasks.append(Task(workload, missing, (reference, first) if reference else None))
-    needed = {key for task in tasks for key in task.missing} | ({reference} if reference else set())
-    used = {key: item for key, item in items.items() if key in needed}
-    return Job(target, used, tuple(tasks), policy, process, seed)
-
-
-def _looked_up(job: Job, target: Target) -> Iterator[Sample]:
-    """Samples of a target that needs no stopwatch; each depends on nothing but its key, workload, process, round."""
-    for task in job.tasks:
-        for key, missing in task.missing.items():
-            session = target.open(DescriptionArtifact(key, item_to_json(job.items[key])), task.workload)
-            served = [session.time_ms() for _ in range((job.process + 1) * job.policy.rounds)]
-            for number in missing:
-                milliseconds = served[job.process * job.policy.rounds + number]
-                yield Sample(key, task.workload, job.process, number, milliseconds, time())
-
-
-def _timed(job: Job) -> Iterator[Sample]:
-    """Samples of a fresh process, which ends when they do or when the caller stops asking for more."""
-    if not job.tasks:
+@contextmanager
+def _advancing(
+    progress: Progress, label: str, total: int, done: int, deadline: float | None
+) -> Iterator[Callable[[], None]]:
+    """A task in samples; with a deadline in the seconds until then, since nobody knows how many samples they allow."""
+    if deadline is None:
+        with progress.task(label, total, done=done) as bar:
+            yield bar.advance
         return
-    with ExitStack() as stack:
-        last_words = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))
-        # -P: a module of the user's working folder must not stand in for one of ours.
-        command = [sys.executable, "-P", "-m", "profiler.worker"]
-        worker = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=last_words, text=True, encoding="utf-8"
-        )
-        stack.callback(_end, worker)
-        assert worker.stdin and worker.stdout
-        try:
-            worker.stdin.write(job.to_line() + "\n")
-            worker.stdin.flush()
-        except BrokenPipeError:
-            raise _broken(worker, last_words) from None
-        for line in worker.stdout:
-            answer = Answer.from_line(line)
-            if answer.error is not None:
-                raise UserError(answer.error)
-            if answer.reading is not None:
-                reading = answer.reading
-                workload = job.tasks[answer.task].workload
-                yield Sample(reading.key, workload, job.process, reading.round, reading.milliseconds, reading.taken_at)
-        if worker.wait() != 0:
-            raise _broken(worker, last_words)
+    begun, told = time(), 0
+    with progress.task(f"{label}, by the seconds there are", max(1, ceil(deadline - begun))) as bar:
+
+        def advance() -> None:
+            nonlocal told
+            passed = int(time() - begun) - told
+            if passed > 0:
+                bar.advance(passed)
+                told += passed
+
+        yield advance
 
 
-def _end(worker: subprocess.Popen[str]) -> None:
-    if worker.poll() is None:
-        worker.kill()
-    worker.wait()
-    for stream in (worker.stdin, worker.stdout):
-        if stream:
-            with suppress(BrokenPipeError):
-                stream.close()
+def _known(store: SampleStore, items: Mapping[str, Item]) -> Known:
+    known: Known = defaultdict(dict)
+    for sample in store.samples(items):
+        known[Cell(sample.key, sample.workload), sample.process][sample.round] = sample.milliseconds
+    return known
 
 
-def _broken(worker: subprocess.Popen[str], last_words: IO[str]) -> Exception:
-    code = worker.wait()
-    if code < 0:
-        return UserError(
-            f"a measuring process was ended by signal {-code}, most likely for want of memory: "
-            "close other programs and run the same command again, it goes on where it was."
-        )
-    last_words.seek(0)
-    return RuntimeError(f"a measuring process failed:\n{last_words.read()[-STDERR_SHOWN:]}")
+def _missing(known: Known, cell: Cell, process: int, policy: Policy) -> tuple[int, ...]:
+    """The rounds that every cell is to have and this one has not."""
+    return tuple(number for number in range(policy.rounds) if number not in known[cell, process])
+
+
+def _tasks(known: Known, cells: Sequence[Cell], process: int, policy: Policy) -> tuple[Task, ...]:
+    """What is to be done in one process: cells that lack rounds, or whose median is not sure enough yet."""
+    tasks = [Task(cell, _missing(known, cell, process, policy), dict(known[cell, process])) for cell in cells]
+    return tuple(task for task in tasks if task.missing or unsure(task.known.values(), policy))
+
+
+def _timed(
+    crew: Crew,
+    items: Mapping[str, Item],
+    order: Sequence[Sequence[Cell]],
+    policy: Policy,
+    processes: int,
+    known: Known,
+    reference: str | None,
+    deadline: float | None,
+) -> Generator[Sample | Turn, None, None]:
+    """Samples and turns batch by batch; `known` is to grow with the samples."""
+    work = {
+        (number, process): tasks
+        for number, cells in enumerate(order)
+        for process in range(processes)
+        if (tasks := _tasks(known, cells, process, policy))
+    }
+    began, done = time(), 0
+
+    def in_time(owed: int) -> bool:
+        """Whether one more batch would be through all processes before the deadline, at the pace so far."""
+        pace = (time() - began) / max(done, 1)
+        return deadline is None or time() + pace * (owed + processes if done else 0) < deadline
+
+    for number, process in turns(len(order), processes, in_time):
+        tasks = work.get((number, process), ())
+        if not tasks:
+            continue
+        if not done:
+            crew.prepare(sorted({one for _, one in work}))
+            began = time()
+        first = _first_rounds(known, tasks, process, reference) if reference else {}
+        needed = {task.cell.key for task in tasks} | ({reference} if reference else set())
+        used = {key: items[key] for key in items if key in needed}
+        yield from crew.turn(process, Batch(used, tasks, policy, reference, first))
+        done += 1
+
+
+def _first_rounds(known: Known, tasks: Sequence[Task], process: int, reference: str) -> dict[Workload, int]:
+    """The reference's workloads beside these tasks, and the round from which each is counted on."""
+    workloads = dict.fromkeys(reference_workload(task.cell.workload) for task in tasks)
+    return {workload: max(known[Cell(reference, workload), process], default=-1) + 1 for workload in workloads}
+
+
+def _beside(store: SampleStore) -> Path | None:
+    """Where lowered graphs are kept meanwhile: beside a store that is a file."""
+    return None if store.path == IN_MEMORY else Path(store.path).absolute().parent
+
+
+def _looked_up(
+    target: Target, items: Mapping[str, Item], cells: Sequence[Cell], policy: Policy, processes: int, known: Known
+) -> Generator[Sample | Turn, None, None]:
+    """Samples of a target that needs no stopwatch; each depends on nothing but its key, workload, process, round."""
+    for process in range(processes):
+        for cell in cells:
+            missing = _missing(known, cell, process, policy)
+            if not missing:
+                continue
+            session = target.open(DescriptionArtifact(cell.key, item_to_json(items[cell.key])), cell.workload)
+            served = [session.time_ms() for _ in range((process + 1) * policy.rounds)]
+            for number in missing:
+                yield Sample(cell.key, cell.workload, process, number, served[process * policy.rounds + number], time())

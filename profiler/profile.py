@@ -1,179 +1,147 @@
-"""Profiling a device from start to end: measure the plan, fit the predictor, check it on fresh whole students."""
+"""Profiling a device from start to end: measure the plan and what is unsure, fit the predictor, check it on others."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from time import time
 from typing import Any
 
-import numpy as np
-
-from devices.fingerprint import SCHEMA, Fingerprint, fingerprint
-from devices.measurement import Measurement
+from devices.fingerprint import fingerprint
 from devices.store import SampleStore
-from devices.target import open_target
-from devices.workload import Workload
-from export.items import Item, Stack, item_blocks
+from devices.target import Target, open_target
 from export.lowering import LOWERING_VERSION
-from predictor.evaluation import evaluate
 from predictor.latency import LatencyPredictor
-from predictor.observation import Observation
+from profiler.active import form_committee
+from profiler.evidence import read_evidence
 from profiler.folder import (
     DEVICE_FILE,
     PREDICTOR_FILE,
-    REPORT_FILE,
     STORE_FILE,
     Profile,
     check_profile,
     find_profile,
     load_profile,
 )
-from profiler.plan import PROCESSES, Plan, plan_profile
-from profiler.processes import measure_items
-from profiler.report import write_report
+from profiler.gathering import Work, gather
+from profiler.measuring_process import Crew
+from profiler.observed import observations
+from profiler.outcome import Subject, budget_of, check_predictor, write_outcome
+from profiler.plan import EFFORTS, Plan, plan_profile
+from profiler.timetable import Timetable, busy_seconds
+from profiler.workloads import WorkloadRange
 from runs.errors import UserError
-from runs.files import content_hash, write_json_atomic
+from runs.files import content_hash
 from runs.folder import RunFolder, open_run
 from runs.home import home_folder
-from runs.progress import Progress
+from runs.progress import Progress, duration_text
 
 __all__ = ["Profile", "check_profile", "find_profile", "load_profile", "profile_device"]
 
-Measurements = Mapping[tuple[str, Workload], Measurement]
+FEWEST_MINUTES = 1.0
 
 
 def profile_device(
     target: str,
-    workloads: Sequence[Workload] = (Workload(),),
+    workloads: WorkloadRange | None = None,
     effort: str = "quick",
     folder: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    *,
+    minutes: float | None = None,
+    error_percent: float | None = None,
 ) -> Profile:
     """Measure `target` and learn to predict its latencies; goes on with a profile begun before, or returns it.
 
-    Without `folder` the profile goes to the home folder, under the target's name and a hash of what it depends on.
-    Raises `UserError`, before anything is written, for a target or workload this machine does not have and a folder
-    that is another run's.
+    It takes the effort's time at most, or `minutes`, and ends before where the mean error on held-out folds is
+    `error_percent` or less. Without `folder` the profile goes to the home folder, under the target's name and a hash of
+    what it depends on. Raises `UserError`, before anything is written, for a target or workload this machine does not
+    have and a folder that is another run's.
     """
     progress = progress or Progress(quiet=True)
+    workloads = workloads or WorkloadRange()
+    for name, value, least in (("--minutes", minutes, FEWEST_MINUTES), ("--error-percent", error_percent, 0.0)):
+        if value is not None and not value >= least:
+            raise UserError(f"{name} is {value:g}: it must be at least {least:g}.")
+    place = clocked_target(target, workloads)
+    plan = plan_profile(effort, workloads, seed)
+    mark = fingerprint(place, LOWERING_VERSION)
+    settings = {
+        "target": target,
+        "workloads": workloads.to_json(),
+        "effort": effort,
+        "minutes": minutes,
+        "error_percent": error_percent,
+        "seed": seed,
+        "device": mark.comparable(),
+    }
+    folder = folder or profile_folder(target, settings)
+    subject = Subject(target, mark, workloads, effort, seed, plan.policy, plan.reference)
+    with open_run(folder, "profile", settings) as run:
+        if not (folder / DEVICE_FILE).is_file():
+            limit_seconds = 60 * (EFFORTS[effort].minutes if minutes is None else minutes)
+            progress.say(
+                f"profiling {target}, effort {effort}: {len(plan.fit)} models on {len(plan.cells)} workloads planned, "
+                f"{plan.processes} processes, at most {duration_text(limit_seconds)}, into {folder}"
+            )
+            _fill(run, subject, plan, limit_seconds, error_percent, progress)
+    return load_profile(folder)
+
+
+def clocked_target(target: str, workloads: WorkloadRange) -> Target:
+    """The target, where it can be timed on all workloads of the range; else a `UserError`."""
     place = open_target(target)
     if not place.clocked:
         raise UserError(
             f"target {target!r} replays a profile and cannot be profiled: its profile is the folder itself."
         )
-    workloads = tuple(dict.fromkeys(workloads))
-    for workload in workloads:
+    for workload in workloads.corners():
         place.check(workload)
-    plan = plan_profile(effort, workloads, seed)
-    mark = fingerprint(place, LOWERING_VERSION)
-    settings = {
-        "target": target,
-        "workloads": [workload.to_json() for workload in workloads],
-        "effort": effort,
-        "seed": seed,
-        "device": mark.comparable(),
-    }
-    folder = folder or home_folder("profiles") / f"{place.name}-{content_hash(settings)}"
-    with open_run(folder, "profile", settings) as run:
-        if not (folder / DEVICE_FILE).is_file():
-            progress.say(
-                f"profiling {target}, effort {effort}: {len(plan.items)} models, {PROCESSES} passes, into {folder}"
-            )
-            _fill(run, mark, plan, target, workloads, effort, seed, progress)
-    return load_profile(folder)
+    return place
+
+
+def profile_folder(target: str, settings: dict[str, Any]) -> Path:
+    """Where a profile of these settings lies unless the user says otherwise."""
+    return home_folder("profiles") / f"{target.replace(':', '-').replace('/', '-')}-{content_hash(settings)}"
 
 
 def _fill(
     run: RunFolder,
-    mark: Fingerprint,
+    subject: Subject,
     plan: Plan,
-    target: str,
-    workloads: tuple[Workload, ...],
-    effort: str,
-    seed: int,
+    limit_seconds: float,
+    error_percent: float | None,
     progress: Progress,
 ) -> None:
-    """Measure, fit, check, and write the files; device.json comes last and says that the others are whole."""
-    with SampleStore(run.path / STORE_FILE) as store:
-        store.set_fingerprint(mark)
-
-        def measured(progress: Progress | None) -> Measurements:
-            return measure_items(
-                plan.items,
-                target,
-                workloads,
-                plan.policy,
-                processes=PROCESSES,
-                seed=seed,
-                progress=progress,
-                store=store,
-                reference=plan.reference,
-            )
-
-        run.stage("measure", lambda: {"models": len(measured(progress))})
-        # Nothing is missing now; this only sums up what the store holds.
-        measurements = measured(None)
-        samples = store.samples()
+    """Measure, fit, check, and write the files."""
+    crew = Crew(subject.target, subject.seed, run.path, progress.say)
+    with SampleStore(run.path / STORE_FILE) as store, crew:
+        store.set_fingerprint(subject.mark)
+        timetable = Timetable(time() - busy_seconds(store.samples()), limit_seconds)
+        effort = EFFORTS[subject.effort]
+        work = Work(
+            run,
+            store,
+            crew,
+            plan,
+            effort,
+            subject.target,
+            subject.workloads,
+            subject.seed,
+            timetable,
+            progress,
+            error_percent,
+        )
+        items, rounds = gather(work)
+        evidence = read_evidence(store, replace(plan, fit=items))
 
     def fitted() -> dict[str, Any]:
         progress.say("fitting the latency predictor")
-        fit = observations(plan.fit, measurements)
-        predictor = LatencyPredictor.fit(fit, seed=seed)
+        seen = observations(evidence.fit, evidence.measurements)
+        predictor = LatencyPredictor.fit(seen, seed=subject.seed)
         predictor.save(run.path / PREDICTOR_FILE)
-        return {"check": check_predictor(predictor, plan, measurements, workloads)}
+        committee = form_committee(seen, subject.seed)
+        check = check_predictor(predictor, evidence, subject.workloads)
+        budget = budget_of(evidence, check, None if committee is None else committee.error_percent)
+        return {"check": check, "error_budget": budget.to_json(), "seconds": time() - timetable.began}
 
-    check = run.stage("fit", fitted)["check"]
-    seconds = run.seconds("measure") + run.seconds("fit")
-    write_report(
-        run.path / REPORT_FILE,
-        mark,
-        plan,
-        measurements,
-        samples,
-        LatencyPredictor.load(run.path / PREDICTOR_FILE),
-        check,
-    )
-    device = {
-        "schema": SCHEMA,
-        "target": target,
-        "fingerprint": mark.to_json(),
-        "workloads": [workload.to_json() for workload in workloads],
-        "effort": effort,
-        "seed": seed,
-        "policy": plan.policy.to_json(),
-        "reference": plan.reference,
-        "samples": len(samples),
-        "check": check,
-        "seconds": seconds,
-        "finished_at": time(),
-    }
-    write_json_atomic(run.path / DEVICE_FILE, device)
-
-
-def observations(items: Mapping[str, Item], measurements: Measurements) -> list[Observation]:
-    """What the predictor learns from, or is checked on: the measured latency of each item's blocks."""
-    found = []
-    for (key, workload), measurement in measurements.items():
-        if key in items:
-            blocks = item_blocks(items[key])
-            assert blocks is not None
-            found.append(Observation(blocks, not isinstance(items[key], Stack), workload, measurement.p50_ms))
-    return found
-
-
-def check_predictor(
-    predictor: LatencyPredictor, plan: Plan, measurements: Measurements, workloads: Sequence[Workload]
-) -> dict[str, Any]:
-    """By workload key: errors on the fresh students of the predictor and the baselines, and the noise floor."""
-    fit, check = observations(plan.fit, measurements), observations(plan.check, measurements)
-    found = {}
-    for workload in workloads:
-        mine, others = ([seen for seen in part if seen.workload == workload] for part in (check, fit))
-        floors = [measurements[key, workload].noise_floor_percent for key in plan.check]
-        found[workload.key] = {
-            "students": len(mine),
-            "noise_floor_percent": float(np.median(floors)),
-            "errors": {name: asdict(errors) for name, errors in evaluate(predictor, others, mine).items()},
-        }
-    return found
+    write_outcome(run, subject, evidence, run.stage("fit", fitted), rounds)

@@ -12,7 +12,7 @@ from export.items import item_blocks, item_from_json
 from profiler.folder import STORE_FILE, load_profile
 from runs.errors import UserError
 from runs.files import content_hash
-from students.table import SpecTable
+from students.table import BlockTable
 
 
 @TARGETS.register(ReplayTarget.name)
@@ -34,7 +34,7 @@ def replay(rest: str) -> Target:
             )
         # The shape and not the description: a checkpoint must replay alike in whichever folder it lies.
         return content_hash(repr(blocks)), float(
-            profile.predictor.predict(SpecTable.from_blocks([blocks]), workload)[0]
+            profile.predictor.predict(BlockTable.from_blocks([blocks]), workload)[0]
         )
 
     return ReplayTarget(recorded, estimate, profile.fingerprint)

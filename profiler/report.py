@@ -1,50 +1,83 @@
 """The report of a profile: how good the predictor is, how steady the machine was, and what was measured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from devices.fingerprint import Fingerprint
-from devices.measurement import Measurement, Sample
 from devices.workload import Workload
-from export.items import item_blocks
 from predictor.latency import LatencyPredictor
-from profiler.plan import Plan
+from profiler.evidence import Evidence
+from profiler.observed import observations, only_within, predicted_ms
+from profiler.workloads import WorkloadRange
 from runs.report import Report
-from students.table import SpecTable
 
-Measurements = Mapping[tuple[str, Workload], Measurement]
+MOST_ROWS = 500
+"""Of the table of models: the slowest; all are in the sample store."""
 
 
 def write_report(
-    path: Path,
-    mark: Fingerprint,
-    plan: Plan,
-    measurements: Measurements,
-    samples: Sequence[Sample],
-    predictor: LatencyPredictor,
-    check: Mapping[str, Any],
+    path: Path, device: Mapping[str, Any], evidence: Evidence, predictor: LatencyPredictor, workloads: WorkloadRange
 ) -> None:
-    """Write one HTML file; latencies in it are milliseconds with the drift of the machine divided out."""
-    report = Report(f"Device profile: {mark.target} on {mark.processor}")
+    """Write one HTML file; latencies in it are milliseconds with the drift of the machine divided out.
+
+    `device` is what device.json is to hold.
+    """
+    mark, models = device["fingerprint"], device["models"]
+    report = Report(f"Device profile: {device['target']} on {mark['processor']}")
     report.text(
-        f"{len(samples)} samples of {len(plan.items)} models: {len(plan.fit)} that the predictor learned from and "
-        f"{len(plan.check)} fresh whole students that it never saw. A sample is the median of a few runs; a latency is "
-        "the median over the processes of the median of their samples."
+        f"{device['samples']} samples of {device['cells']} pairs of a model and a workload: {models['fit']} models "
+        f"that the predictor learned from and {models['check']} fresh whole students that it never saw. A sample is "
+        "the median of a few runs; a latency is the median over the processes of the median of their samples."
     )
-    report.table(("what", "value"), [(name, _text(value)) for name, value in mark.to_json().items()])
-    for workload in sorted({workload for _, workload in measurements}):
-        report.text(f"Workload {workload.key}: the error on fresh whole students, and the noise floor below it.")
-        report.table(*error_table(check[workload.key]))
-        report.figure(scatter(plan, measurements, predictor, workload))
-        report.figure(drift(samples, plan.reference, workload))
-        report.figure(noise(measurements, workload))
-        report.text("Every model measured, slowest first.")
-        report.table(*model_table(plan, measurements, workload))
+    if device["adapted_from"]:
+        report.text(adapted_words(device["adapted_from"]))
+    report.text(f"Machine {evidence.steadiness.words}")
+    report.text(device["error_budget"]["words"])
+    report.table(*budget_table(device["error_budget"]))
+    if device["rounds"]:
+        report.text("Rounds of measuring what the predictor was least sure of.")
+        report.table(*round_table(device["rounds"]))
+    report.table(("what", "value"), [(name, _text(value)) for name, value in mark.items()])
+    for part in workloads.parts():
+        if part.key in device["check"]:
+            report.text(f"Workload {part.key}: the error on fresh whole students, and the noise floor below it.")
+            report.table(*error_table(device["check"][part.key]))
+            report.figure(scatter(evidence, predictor, part))
+        report.figure(drift(evidence, part))
+        report.figure(noise(evidence, part))
+    report.text(f"Models and workloads measured, slowest first, at most {MOST_ROWS}.")
+    report.table(*model_table(evidence))
     report.write(path)
+
+
+def adapted_words(origin: Mapping[str, Any]) -> str:
+    """Where an adapted profile's predictor comes from, in a sentence."""
+    return (
+        f"Adapted with {origin['samples']} measurements from the profile of {origin['target']} on "
+        f"{origin['processor']} ({origin['workloads']}) in {origin['folder']}."
+    )
+
+
+def budget_table(budget: Mapping[str, Any]) -> tuple[list[str], list[list[object]]]:
+    """Headers and rows of the error budget."""
+    rows: list[list[object]] = [
+        ["noise: median of three processes", budget["noise_percent"]],
+        ["model: beyond noise, on whole students that a fold left out", budget["model_percent"]],
+        ["transfer: beyond that, to fresh students with the whole vocabulary", budget["transfer_percent"]],
+        ["all: on fresh students", budget["fresh_percent"]],
+    ]
+    return ["mean absolute error", "%"], rows
+
+
+def round_table(rounds: list[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
+    """Headers and rows: the error on held-out folds before each round, and what the round added."""
+    rows: list[list[object]] = [
+        [number, one["error_percent"], one.get("cells", 0)] for number, one in enumerate(rounds, start=1)
+    ]
+    return ["round", "error on held-out folds before it, %", "measured"], rows
 
 
 def error_table(check: Mapping[str, Any]) -> tuple[list[str], list[list[object]]]:
@@ -57,29 +90,34 @@ def error_table(check: Mapping[str, Any]) -> tuple[list[str], list[list[object]]
     return ["method", *(column.replace("_percent", " %").replace("_", " ") for column in columns)], rows
 
 
-def scatter(plan: Plan, measurements: Measurements, predictor: LatencyPredictor, workload: Workload) -> go.Figure:
+def scatter(evidence: Evidence, predictor: LatencyPredictor, part: WorkloadRange) -> go.Figure:
     """Predicted against measured ms on logarithmic axes; learned and fresh models apart."""
     figure = go.Figure()
     ends: list[float] = []
-    for label, items in (("learned from", plan.fit), ("fresh whole students", plan.check)):
-        keys = list(items)
-        rows = [item_blocks(items[key]) or () for key in keys]
-        predicted = predictor.predict(SpecTable.from_blocks(rows), workload)
-        measured = [measurements[key, workload].p50_ms for key in keys]
-        ends += [min(measured), max(measured)]
-        figure.add_scatter(x=measured, y=predicted, text=keys, mode="markers", name=label)
+    measurements = only_within(evidence.measurements, part)
+    for label, items in (("learned from", evidence.fit), ("fresh whole students", evidence.check)):
+        seen = observations(items, measurements)
+        names = [f"{key}, {workload.key}" for key, workload in measurements if key in items]
+        measured = [one.latency_ms for one in seen]
+        ends += measured
+        predicted = predicted_ms(predictor, seen)
+        figure.add_scatter(x=measured, y=predicted, text=names, mode="markers", name=label)
     line = [min(ends), max(ends)]
     figure.add_scatter(x=line, y=line, mode="lines", name="equal", line={"dash": "dot"})
-    figure.update_layout(title="Predicted against measured")
+    figure.update_layout(title=f"Predicted against measured, {part.key}")
     figure.update_xaxes(type="log", title="measured, ms")
     figure.update_yaxes(type="log", title="predicted, ms")
     return figure
 
 
-def drift(samples: Sequence[Sample], reference: str, workload: Workload) -> go.Figure:
+def drift(evidence: Evidence, part: WorkloadRange) -> go.Figure:
     """The reference over time, one line a process: a slow machine shows here, a slow model does not."""
     figure = go.Figure()
-    seen = [sample for sample in samples if sample.key == reference and sample.workload == workload]
+
+    def counts(workload: Workload) -> bool:
+        return workload.threads in part.threads and workload.precision in part.precisions
+
+    seen = [one for one in evidence.samples if one.key == evidence.reference and counts(one.workload)]
     start = min((sample.taken_at for sample in seen), default=0.0)
     for process in sorted({sample.process for sample in seen}):
         mine = [sample for sample in seen if sample.process == process]
@@ -89,29 +127,37 @@ def drift(samples: Sequence[Sample], reference: str, workload: Workload) -> go.F
             mode="lines+markers",
             name=f"process {process + 1}",
         )
-    figure.update_layout(title="Drift of the machine: the reference in every round, as clocked")
+    figure.update_layout(title=f"Drift of the machine, {part.key}: the reference in every round, as clocked")
     figure.update_xaxes(title="seconds since the first sample")
     figure.update_yaxes(title="ms", rangemode="tozero")
     return figure
 
 
-def noise(measurements: Measurements, workload: Workload) -> go.Figure:
+def noise(evidence: Evidence, part: WorkloadRange) -> go.Figure:
     """How far the processes disagree about each model, in percent."""
-    floors = [found.noise_floor_percent for (_, at), found in measurements.items() if at == workload]
+    floors = [found.noise_floor_percent for found in only_within(evidence.measurements, part).values()]
     figure = go.Figure(go.Histogram(x=floors, nbinsx=40))
-    figure.update_layout(title=f"Noise floor of each model, median {np.median(floors):.2f} %")
+    figure.update_layout(title=f"Noise floor of each model, {part.key}, median {np.median(floors):.2f} %")
     figure.update_xaxes(title="standard deviation of the process medians, %")
     figure.update_yaxes(title="models")
     return figure
 
 
-def model_table(plan: Plan, measurements: Measurements, workload: Workload) -> tuple[list[str], list[list[object]]]:
-    """Headers and rows of every measurement in one workload."""
-    found = sorted((m for (_, at), m in measurements.items() if at == workload), key=lambda m: -m.p50_ms)
-    headers = ["model", "used for", "p50 ms", "p90 ms", "noise floor %", "samples"]
+def model_table(evidence: Evidence) -> tuple[list[str], list[list[object]]]:
+    """Headers and rows of the slowest measurements."""
+    found = sorted(evidence.measurements.values(), key=lambda one: -one.p50_ms)[:MOST_ROWS]
+    headers = ["model", "workload", "used for", "p50 ms", "p90 ms", "noise floor %", "samples"]
     return headers, [
-        [m.key, "check" if m.key in plan.check else "fit", m.p50_ms, m.p90_ms, m.noise_floor_percent, m.samples]
-        for m in found
+        [
+            one.key,
+            one.workload.key,
+            "check" if one.key in evidence.check else "fit",
+            one.p50_ms,
+            one.p90_ms,
+            one.noise_floor_percent,
+            one.samples,
+        ]
+        for one in found
     ]
 
 

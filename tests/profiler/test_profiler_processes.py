@@ -8,16 +8,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from devices.measurement import Sample
+from devices.measurement import Cell, Measurement, Sample, Turn, reference_workload
 from devices.stopwatch import Policy
 from devices.store import SampleStore
 from devices.workload import Workload
-from export.items import GraphFile, Item, Stack
-from profiler.processes import measure_items
+from export.items import GraphFile, Item, Stack, item_to_json
+from profiler.batches import batches
+from profiler.job import Answer, Batch, Setup, Task
+from profiler.measuring_process import Crew
+from profiler.processes import measure_cells, measure_items
 from runs.errors import UserError
 from runs.progress import Progress
 from students.spec import LayerBlock, TransformerLayer, uniform_spec
@@ -41,6 +45,13 @@ with SampleStore(Path(sys.argv[1])) as store:
 POLICY = Policy(rounds=150, sample_ms=2.0)
 
 
+@pytest.fixture(scope="module")
+def crew() -> Iterator[Crew]:
+    """Processes that several tests share, since each takes seconds to start."""
+    with Crew("onnxruntime") as shared:
+        yield shared
+
+
 def places(samples: list[Sample]) -> list[tuple[str, int, int]]:
     return sorted((sample.key, sample.process, sample.round) for sample in samples)
 
@@ -50,12 +61,16 @@ def test_all_is_measured_once_in_every_process_and_not_again(tmp_path: Path) -> 
     expected = sorted((key, process, n) for key in ("stack", "student") for process in range(2) for n in range(2))
     with SampleStore(tmp_path / "s.sqlite") as store:
         found = measure_items(ITEMS, "cpu", [SHORT], policy, processes=2, store=store, reference="reference")
-        assert found.keys() == {(key, SHORT) for key in ITEMS}
+        assert found.keys() == {("stack", SHORT), ("student", SHORT), ("reference", reference_workload(SHORT))}
         assert all(0 < measured.p50_ms <= measured.p90_ms < 1000 for measured in found.values())
         assert all(len(measured.process_medians_ms) == 2 for measured in found.values())
         samples = store.samples()
         assert places([sample for sample in samples if sample.key != "reference"]) == expected
-        assert len([sample for sample in samples if sample.key == "reference"]) == 4
+        assert places([sample for sample in samples if sample.key == "reference"]) == [
+            ("reference", process, number) for process in range(2) for number in range(2)
+        ]
+        assert [(turn.process, turn.rounds) for turn in store.turns()] == [(0, 2), (1, 2)]
+        assert [file.name for file in tmp_path.iterdir() if "sqlite" not in file.name] == []
         assert store.items().keys() == ITEMS.keys()
 
         start = time.perf_counter()
@@ -64,12 +79,116 @@ def test_all_is_measured_once_in_every_process_and_not_again(tmp_path: Path) -> 
         assert store.samples() == samples
 
 
-def test_onnx_runtime_in_both_precisions() -> None:
-    items = {key: ITEMS[key] for key in ("stack", "student")}
-    workloads = [SHORT, Workload(2, 4, 1, "int8")]
-    found = measure_items(items, "onnxruntime", workloads, Policy(rounds=2), processes=1)
-    assert found.keys() == {(key, workload) for key in items for workload in workloads}
-    assert all(measured.samples == 2 and measured.p50_ms > 0 for measured in found.values())
+def test_cells_of_many_kinds_are_measured_in_one_go_with_a_reference_for_each(crew: Crew) -> None:
+    cells = [
+        Cell("student", Workload(1, 5)),
+        Cell("stack", Workload(2, 7, 2)),
+        Cell("student", Workload(1, 16, 1, "int8")),
+        Cell("reference", Workload(1, 33)),
+        Cell("reference", Workload(1, 128)),
+    ]
+    own = [Workload(1, 128), Workload(1, 128, 2), Workload(1, 128, 1, "int8")]
+    with SampleStore(":memory:") as store:
+        found = measure_cells(
+            ITEMS, cells, "onnxruntime", Policy(rounds=2), processes=2, store=store, reference="reference", crew=crew
+        )
+        assert found.keys() == {(cell.key, cell.workload) for cell in cells} | {("reference", each) for each in own}
+        assert all(measured.samples == 4 and measured.p50_ms > 0 for measured in found.values())
+        # Each process had its turn at the whole batch, and none measured while another did.
+        processes = [sample.process for sample in store.samples()]
+        assert processes == sorted(processes)
+
+
+def workers() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
+
+
+def test_a_crew_stays_for_several_calls_and_a_deadline_stops_between_batches(tmp_path: Path) -> None:
+    cells = [Cell("stack", Workload(1, length)) for length in range(4, 10)]
+    others, one_by_one = workers(), Policy(rounds=1, held_open=1, sample_ms=150.0, max_runs=10**6)
+
+    def measured(**how: Any) -> dict[tuple[str, Workload], Measurement]:
+        return measure_cells(ITEMS, cells, "onnxruntime", one_by_one, processes=2, store=store, **how)
+
+    with SampleStore(tmp_path / "s.sqlite") as store, Crew("onnxruntime", folder=tmp_path) as crew:
+        assert measured(deadline=time.time(), crew=crew) == {}
+        assert workers() == others, "processes were started for nothing"
+        crew.prepare(range(2))
+        own = workers() - others
+        assert len(own) == 2
+        # All six batches take twice that long at least.
+        begun = measured(deadline=time.time() + 0.8, crew=crew)
+        assert 0 < len(begun) < len(cells)
+        kept = store.samples()
+        whole = measured(crew=crew, reference="reference")
+        assert workers() - others == own
+        assert store.samples()[: len(kept)] == kept
+        assert [key for key, _ in whole].count("stack") == len(cells)
+    assert workers() == others
+    assert [file.name for file in tmp_path.iterdir()] == ["s.sqlite"]
+
+
+def test_batches_keep_an_items_cells_together_and_stay_small() -> None:
+    large = uniform_spec(4, 512, 8, 2048)
+    items: dict[str, Item] = {**ITEMS, "large": large}
+    cells = [Cell(key, Workload(1, length)) for length in (4, 8, 16) for key in ("student", "large", "stack")]
+    found = list(batches(items, [*cells, cells[0]], Policy(held_open=5)))
+    assert [sorted({cell.key for cell in batch}) for batch in found] == [["student"], ["large"], ["stack"]]
+    assert sorted((cell for batch in found for cell in batch), key=repr) == sorted(cells, key=repr)
+    assert [len(batch) for batch in batches(items, cells, Policy(held_open=2))] == [2, 1, 2, 1, 2, 1]
+    assert [len(batch) for batch in batches(items, cells, Policy())] == [9]
+    tight = Policy(held_gib=large.parameters() * 4 / 2**30)
+    assert [sorted({cell.key for cell in batch}) for batch in batches(items, cells, tight)] == [
+        ["student"],
+        ["large"],
+        ["stack"],
+    ]
+
+
+def test_what_goes_between_processes_survives_its_line() -> None:
+    setup = Setup("cpu", 2, 5, Path("/somewhere"))
+    assert Setup.from_line(setup.to_line()) == setup
+    task = Task(Cell("stack", Workload(2, 9, 2, "int8")), (0, 3), {1: 2.5, 2: 3.5})
+    batch = Batch(ITEMS, (task,), Policy(rounds=7), "reference", {Workload(): 4})
+    assert Batch.from_line(batch.to_line()) == batch
+    answers = [
+        Answer(),
+        Answer(sample=Sample("stack", SHORT, 1, 2, 3.5, 4.5)),
+        Answer(note="waiting"),
+        Answer(turn=Turn(1, 2.0, 3.0, 4, 5, 6.0, 7.0)),
+        Answer(error="no\nsuch"),
+    ]
+    for answer in answers:
+        assert Answer.from_line(answer.to_line()) == answer
+
+
+def test_extra_rounds_are_not_taken_twice(tmp_path: Path, crew: Crew) -> None:
+    policy = Policy(rounds=2, sample_ms=0.0, extra_rounds=3, tolerance_percent=0.001)
+    cells = [Cell("stack", SHORT)]
+    with SampleStore(tmp_path / "s.sqlite") as store:
+        found = measure_cells(ITEMS, cells, "onnxruntime", policy, processes=1, store=store, crew=crew)
+        assert found["stack", SHORT].samples == 5
+        assert measure_cells(ITEMS, cells, "onnxruntime", policy, processes=1, store=store) == found
+
+
+def test_a_disk_that_is_full_stops_the_work_and_it_goes_on_later(tmp_path: Path, crew: Crew) -> None:
+    policy = Policy(rounds=400, sample_ms=0.0, settle_runs=0)
+    cells = [Cell(key, Workload(1, length)) for key in ("stack", "student") for length in (4, 8)]
+    with SampleStore(tmp_path / "s.sqlite") as store:
+        store.add_items({key: item_to_json(item) for key, item in ITEMS.items()})
+        [(pages,)] = store._connection.execute("PRAGMA page_count")
+        store._connection.execute(f"PRAGMA max_page_count={pages + 6}")
+        with pytest.raises(UserError, match="no room is left"):
+            measure_cells(ITEMS, cells, "onnxruntime", policy, processes=1, store=store, crew=crew)
+        kept = store.samples()
+        assert 0 < len(kept) < 400 * len(cells)
+        store._connection.execute("PRAGMA max_page_count=100000")
+        measure_cells(ITEMS, cells, "onnxruntime", policy, processes=1, store=store, crew=crew)
+        after = store.samples()
+    assert after[: len(kept)] == kept
+    assert sorted((sample.key, sample.workload, sample.round) for sample in after) == sorted(
+        (cell.key, cell.workload, number) for cell in cells for number in range(400)
+    )
 
 
 def test_a_killed_measurement_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -137,7 +256,7 @@ def test_what_cannot_be_loaded_is_the_same_sentence_as_in_this_process(tmp_path:
     ("target", "workload", "message"),
     [
         ("abacus", SHORT, "unknown target 'abacus'"),
-        ("cpu", Workload(1, 8, 1, "int8"), "no precision 'int8'"),
+        ("cpu", Workload(1, 8, 1, "fp16"), "no precision 'fp16'"),
         ("cpu", Workload(1, 8, 4096), "--threads is 4096"),
         ("replay", SHORT, "replay:DIR"),
         ("replay:/nowhere", SHORT, "/nowhere is not a device profile"),
@@ -149,4 +268,11 @@ def test_bad_input_is_refused_before_anything_starts(
     with SampleStore(tmp_path / "s.sqlite") as store:
         with pytest.raises(UserError, match=message):
             measure_items(ITEMS, target, [workload], Policy(), store=store)
+        assert store.items() == {}
+
+
+def test_a_cell_without_an_item_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with SampleStore(tmp_path / "s.sqlite") as store:
+        with pytest.raises(UserError, match="no item 'stranger' to measure"):
+            measure_cells(ITEMS, [Cell("stranger", SHORT)], "cpu", Policy(), store=store)
         assert store.items() == {}

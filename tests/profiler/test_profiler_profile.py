@@ -3,44 +3,31 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tiny_profile import ALONE, WORKLOAD
 
 from devices.fingerprint import SCHEMA
+from devices.measurement import Sample
 from devices.stopwatch import Policy
 from devices.store import SampleStore
 from devices.target import open_target
 from devices.workload import Workload
 from export.items import GraphFile, Item, Stack, item_key
 from profiler.folder import DEVICE_FILE, PREDICTOR_FILE, REPORT_FILE, STORE_FILE
-from profiler.plan import EFFORTS, Effort, plan_profile
+from profiler.plan import plan_profile
 from profiler.processes import measure_items
 from profiler.profile import Profile, check_profile, find_profile, load_profile, profile_device
 from profiler.report import error_table
 from runs.errors import UserError
 from runs.files import write_json_atomic
-from runs.progress import Progress
 from students.spec import LayerBlock, TransformerLayer, uniform_spec
-
-WORKLOAD = Workload(1, 4)
-EFFORTS.register("tiny")(Effort(4, 0, 2, 14, 0, 4, 0.0, Policy(rounds=2, warmup_runs=1, sample_ms=1.0), ()))
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(autouse=True)
 def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAILORBIRD_HOME", str(home))
-
-
-@pytest.fixture(scope="module")
-def profile(home: Path) -> Profile:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TAILORBIRD_HOME", str(home))
-        return profile_device("cpu", [WORKLOAD, WORKLOAD], "tiny", progress=Progress(quiet=True))
 
 
 def changed(profile: Profile, folder: Path, **fingerprint: object) -> Path:
@@ -67,16 +54,49 @@ def test_a_profile_leaves_its_files_and_says_how_good_it_is(profile: Profile, ho
     assert "noise floor" in (profile.folder / REPORT_FILE).read_text()
 
 
-def test_every_sample_of_the_plan_is_in_the_store(profile: Profile) -> None:
-    plan = plan_profile("tiny", [WORKLOAD])
+def test_every_sample_of_the_plan_and_of_the_rounds_is_in_the_store(profile: Profile) -> None:
+    plan = plan_profile("tiny", ALONE)
+    chosen = [key for key, _ in stages(profile)["choose 1"]["result"]["cells"]]
+    assert 0 < len(chosen) <= 7 and not set(chosen) & plan.items.keys()
     with SampleStore(profile.folder / STORE_FILE, read_only=True) as store:
         samples = [sample for sample in store.samples() if sample.key != plan.reference]
         assert store.fingerprint == profile.fingerprint
-        assert store.items().keys() == plan.items.keys()
-    expected = [
-        (key, process, n) for key in plan.items if key != plan.reference for process in range(3) for n in range(2)
-    ]
+        assert store.items().keys() == plan.items.keys() | set(chosen)
+    wanted = [key for key in [*plan.items, *chosen] if key != plan.reference]
+    expected = [(key, process, n) for key in wanted for process in range(2) for n in range(2)]
     assert sorted((sample.key, sample.process, sample.round) for sample in samples) == sorted(expected)
+
+
+def test_an_interrupted_profile_goes_on_where_it_was(profile: Profile, before_the_interruption: list[Sample]) -> None:
+    with SampleStore(profile.folder / STORE_FILE, read_only=True) as store:
+        samples = store.samples()
+    assert len(before_the_interruption) >= 50
+    assert samples[: len(before_the_interruption)] == before_the_interruption
+    places = [(one.key, one.workload, one.process, one.round) for one in samples]
+    assert len(set(places)) == len(places)
+
+
+def stages(profile: Profile) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((profile.folder / "run.json").read_text())["stages"]
+    return found
+
+
+def test_the_check_is_measured_last(profile: Profile) -> None:
+    plan = plan_profile("tiny", ALONE)
+    with SampleStore(profile.folder / STORE_FILE, read_only=True) as store:
+        samples = store.samples()
+    learned = max(one.taken_at for one in samples if one.key not in plan.check and one.key != plan.reference)
+    assert learned < min(one.taken_at for one in samples if one.key in plan.check)
+
+
+def test_it_says_how_steady_the_machine_was_and_divides_its_error(profile: Profile) -> None:
+    assert profile.stability["words"] and profile.stability["state"] in ("steady", "uneasy", "unsteady")
+    budget = profile.error_budget
+    assert budget["held_out_percent"] > 0 and budget["noise_percent"] > 0
+    fresh = profile.check[WORKLOAD.key]["errors"]["predictor"]["mape_percent"]
+    assert budget["fresh_percent"] == pytest.approx(fresh)
+    report = (profile.folder / REPORT_FILE).read_text()
+    assert profile.stability["words"] in report and budget["words"] in report
 
 
 def test_a_finished_profile_is_returned_and_one_without_its_end_goes_on(
@@ -85,12 +105,12 @@ def test_a_finished_profile_is_returned_and_one_without_its_end_goes_on(
     def no_process(job: object) -> object:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("profiler.processes.subprocess.Popen", no_process)
-    assert profile_device("cpu", [WORKLOAD], "tiny") == profile
+    monkeypatch.setattr("profiler.measuring_process.subprocess.Popen", no_process)
+    assert profile_device("cpu", ALONE, "tiny") == profile
     (profile.folder / DEVICE_FILE).unlink()
     with pytest.raises(UserError, match="is not finished"):
         load_profile(profile.folder)
-    again = profile_device("cpu", [WORKLOAD], "tiny")
+    again = profile_device("cpu", ALONE, "tiny")
     assert (again.check, again.seconds) == (profile.check, profile.seconds)
     asked = [uniform_spec(2, 128, 4, 256)]
     assert again.predictor.predict(asked, WORKLOAD) == profile.predictor.predict(asked, WORKLOAD)
@@ -98,10 +118,10 @@ def test_a_finished_profile_is_returned_and_one_without_its_end_goes_on(
 
 def test_another_runs_folder_is_refused_and_left_alone(profile: Profile, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="seed is 0 there and 1 here"):
-        profile_device("cpu", [WORKLOAD], "tiny", profile.folder, seed=1)
+        profile_device("cpu", ALONE, "tiny", profile.folder, seed=1)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="belongs to something else"):
-        profile_device("cpu", [WORKLOAD], "tiny", tmp_path)
+        profile_device("cpu", ALONE, "tiny", tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -134,7 +154,7 @@ def test_a_newer_profile_is_refused(profile: Profile, tmp_path: Path) -> None:
 def test_the_right_profile_is_found(profile: Profile, home: Path) -> None:
     def found(target: str | None) -> Path | None:
         chosen = find_profile(target, WORKLOAD)
-        return chosen and chosen.folder
+        return chosen.folder if chosen else None
 
     assert found("cpu") == found(None) == profile.folder
     assert found("onnxruntime") is None
@@ -167,7 +187,7 @@ class TestReplay:
     @pytest.fixture
     def items(self) -> dict[str, Item]:
         unseen = uniform_spec(3, 128, 4, 256)
-        plan = plan_profile("tiny", [WORKLOAD])
+        plan = plan_profile("tiny", ALONE)
         recorded = next(iter(plan.check.items()))
         stack = Stack(LayerBlock(128, TransformerLayer(4, 128, 512)), 4)
         return {item_key(unseen): unseen, recorded[0]: recorded[1], item_key(stack): stack}
@@ -192,7 +212,7 @@ class TestReplay:
         with SampleStore(profile.folder / STORE_FILE, read_only=True) as store:
             known = [sample.milliseconds for sample in store.samples([recorded])]
         with SampleStore(":memory:") as store:
-            found = measure_items(items, target, [WORKLOAD], Policy(rounds=2), store=store)
+            found = measure_items(items, target, [WORKLOAD], Policy(rounds=2), processes=2, store=store)
             assert [sample.milliseconds for sample in store.samples([recorded])] == known
         predicted = profile.predictor.predict([items[unseen]], WORKLOAD)[0]
         assert found[unseen, WORKLOAD].p50_ms == pytest.approx(predicted, rel=0.05)
@@ -210,7 +230,7 @@ class TestReplay:
         self, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with pytest.raises(UserError, match="cannot be profiled"):
-            profile_device(target, [WORKLOAD], "tiny", tmp_path / "new")
+            profile_device(target, ALONE, "tiny", tmp_path / "new")
         assert not (tmp_path / "new").exists()
         monkeypatch.setattr("profiler.replay.item_blocks", lambda item: None)
         with pytest.raises(UserError, match="knows shapes"):
