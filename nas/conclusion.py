@@ -1,16 +1,16 @@
 """The end of a search: the test split read for the first time, every file checked and timed, the verdict written."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from distill.bag_of_words import bag_of_words_score
 from distill.evaluation import evaluate
-from export.form import FILES
 from export.verify import compare, run_graph, run_model, text_batches
 from nas.budget import Budget
 from nas.card import CARD_FILE, model_card
 from nas.context import Context
-from nas.delivery import CHECKPOINT, FILES_TARGET, Delivered, graph_files
+from nas.delivery import CHECKPOINT, FILES_TARGET, Delivered, delivered_forms, graph_files
 from nas.groundwork import time_items
 from nas.verdict import Circumstances, FileFacts, Scores, TeacherFacts, build_verdict, write_verdict
 from runs.files import write_bytes_atomic
@@ -39,11 +39,12 @@ def conclude(
     scored = evaluate(model, tokenizer, ground.task.test, teacher.maximum_length)
     batches = text_batches(tokenizer, ground.task.test.given(), maximum_length=teacher.maximum_length)
     answers, head = list(run_model(model, batches)), delivered.finalist.candidate.spec.head.kind
-    parities = {file: compare(answers, run_graph(folder / file, batches), head) for file in FILES}
-    timed = _file_times(context, budget, delivered)
+    forms = delivered_forms(ground.target, budget.workload)
+    parities = {file: compare(answers, run_graph(folder / file, batches), head) for file in forms}
+    timed = _file_times(context, budget, delivered, forms)
     files = [
         FileFacts(file, (folder / file).stat().st_size, form.precision, timed[file], parities[file].agreement)
-        for file, form in FILES.items()
+        for file, form in forms.items()
     ]
     how = Circumstances(
         ground.target,
@@ -82,12 +83,12 @@ def schedule(context: Context, budget: Budget) -> dict[str, float]:
     }
 
 
-def _file_times(context: Context, budget: Budget, delivered: Delivered) -> dict[str, float]:
+def _file_times(context: Context, budget: Budget, delivered: Delivered, names: Iterable[str]) -> dict[str, float]:
     """Milliseconds of each file on ONNX Runtime, by name."""
     if delivered.files_ms:
         return delivered.files_ms
     # A file carries its own precision, so both can share the processes of one workload.
     workload = replace(budget.workload, precision="fp32")
-    files = graph_files(context.result_folder(budget.label))
+    files = graph_files(context.result_folder(budget.label), names)
     timed = time_items(files, FILES_TARGET, workload, context.settings.seed, context.progress)
     return {name: measurement.p50_ms for name, measurement in timed.items()}

@@ -1,6 +1,7 @@
 """From finalists to a student on disk: distilled in full, exported, and measured once more as it will be shipped."""
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,9 @@ from devices.target import open_target
 from devices.workload import Workload
 from distill.distillation import distil
 from export.calibration import calibrate_on
-from export.form import FILES, Form
+from export.form import DEFAULT_FORMS, Form
 from export.items import Checkpoint, GraphFile, Item, item_key
-from export.lowering import GRAPH_DIALECTS
+from export.lowering import GRAPH_FORMS, graph_form
 from export.student import export_student
 from nas.budget import Budget
 from nas.candidates import finalists_of, further_finalists
@@ -116,17 +117,18 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
     made = context.run.path / distilled(context, budget, finalist)["folder"]
 
     def run() -> dict[str, Any]:
+        folder, target = context.result_folder(budget.label), context.ground.target
+        forms = delivered_forms(target, budget.workload)
         context.progress.say(f"{budget.label}: exporting, and measuring the student once more beside its teacher")
-        with folder_atomic(context.result_folder(budget.label)) as scratch:
+        with folder_atomic(folder) as scratch:
             shutil.copytree(made, scratch / CHECKPOINT, ignore=shutil.ignore_patterns("checkpoint-*"))
             texts = context.ground.task.train.given()[:CALIBRATION_TEXTS]
             ranges = calibrate_on(scratch / CHECKPOINT, texts, context.teacher.maximum_length)
-            export_student(scratch / CHECKPOINT, scratch, ranges=ranges)
-        folder, target = context.result_folder(budget.label), context.ground.target
+            export_student(scratch / CHECKPOINT, scratch, list(forms.values()), ranges=ranges)
         own = target_artifact(folder, target, budget.workload)
         items: dict[str, Item] = {"student": own, "teacher": Checkpoint(context.teacher.folder)}
         if target == FILES_TARGET:
-            items |= {name: item for name, item in graph_files(folder).items() if item != own}
+            items |= {name: item for name, item in graph_files(folder, forms).items() if item != own}
         # Fresh keys: what was measured before the distillation belongs to another mood of the machine.
         mark = item_key(own)
         timed = context.time({f"{name} at the end, {mark}": item for name, item in items.items()})
@@ -134,23 +136,30 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
 
     found = context.run.stage(export_stage(budget, finalist), run)
     student, teacher = (measurement_from_json(found[part]) for part in ("student", "teacher"))
-    files_ms = {name: value["p50_ms"] for name, value in found.items() if name in FILES}
+    files_ms = {name: value["p50_ms"] for name, value in found.items() if name not in ("student", "teacher")}
     if files_ms:
-        files_ms[Form(GRAPH_DIALECTS["onnx-fused"], budget.workload.precision).file_name] = student.p50_ms
+        files_ms[graph_form("onnx-fused", budget.workload).file_name] = student.p50_ms
     return Delivered(finalist, student, teacher, files_ms)
 
 
-def graph_files(folder: Path) -> dict[str, Item]:
+def delivered_forms(target: str, workload: Workload) -> dict[str, Form]:
+    """File name → form of what a result holds: the default files, and the target's own where that is another."""
+    kind = open_target(target).artifact
+    own = [graph_form(kind, workload)] if kind in GRAPH_FORMS else []
+    return {form.file_name: form for form in (*DEFAULT_FORMS, *own)}
+
+
+def graph_files(folder: Path, names: Iterable[str]) -> dict[str, Item]:
     """The exported files of a result folder by name."""
-    return {name: GraphFile(folder / name) for name in FILES}
+    return {name: GraphFile(folder / name) for name in names}
 
 
 def target_artifact(folder: Path, target: str, workload: Workload) -> Item:
     """What a target runs of a result folder: the ONNX file of the workload's precision, or the checkpoint."""
-    dialect = GRAPH_DIALECTS.get(open_target(target).artifact)
-    if dialect is None:
+    kind = open_target(target).artifact
+    if kind not in GRAPH_FORMS:
         return Checkpoint(folder / CHECKPOINT)
-    return GraphFile(folder / Form(dialect, workload.precision).file_name)
+    return GraphFile(folder / graph_form(kind, workload).file_name)
 
 
 def measurement_from_json(value: dict[str, Any]) -> Measurement:

@@ -23,6 +23,7 @@ from nas.scoring import Members, Scoring, require_feasible
 from nas.settings import SearchSettings
 from profiler.processes import FINAL_POLICY, measure_items
 from profiler.profile import Profile, check_profile, find_profile, load_profile, profile_device
+from profiler.workloads import WorkloadRange
 from runs.errors import UserError
 from runs.progress import Progress
 from students.bert import load_model
@@ -114,7 +115,7 @@ def device_profile(
         if found is None:
             name = target or PREFERRED_TARGET
             progress.say(f"this machine has no profile of {name} for {workload.key} yet: profiling it first")
-            found = profile_device(name, [workload], progress=progress)
+            found = profile_device(name, WorkloadRange.of(workload), progress=progress)
     else:
         found = load_profile(Path(folder))
     used = target or found.target

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +11,12 @@ from devices.workload import Workload
 from nas.budget import Budget
 from nas.controllers.pool import Codes, Milliseconds
 from nas.finalists import Candidate
+from predictor.compiled import CompiledPredictor, in_chunks
 from predictor.latency import LatencyPredictor
 from runs.errors import UserError
-from students import counts
 from students.space import SearchSpace
-from students.spec import Head, StudentSpec, transformer_layers
-from students.table import SpecTable
+from students.spec import Block, Head, StudentSpec, transformer_layers
+from students.table import BlockTable
 
 SEARCHED_FOR_FASTEST = 20_000
 
@@ -30,8 +31,13 @@ class Members:
     token_types: int
     head: Head
 
-    def table(self, codes: Codes) -> SpecTable:
-        """Codes [n, genes] → n students by column."""
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Every block that a member can be made of, as in any `table`."""
+        return self.table(np.zeros((0, len(self.space.genes)), dtype=np.int64)).blocks
+
+    def table(self, codes: Codes) -> BlockTable:
+        """Codes [n, genes] → n students as rows of blocks."""
         return self.space.table(
             codes,
             vocabulary_size=self.vocabulary_size,
@@ -39,6 +45,14 @@ class Members:
             token_types=self.token_types,
             head=self.head,
         )
+
+    @cached_property
+    def _block_parameters(self) -> npt.NDArray[np.float64]:
+        return np.array([float(block.parameters()) for block in self.blocks])
+
+    def parameters(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Codes [n, genes] → number of weights [n]; equal to `StudentSpec.parameters`."""
+        return in_chunks(lambda rows: self.table(codes[rows]).total(self._block_parameters), len(codes))
 
     def specs(self, codes: Codes) -> list[StudentSpec]:
         """Codes [n, genes] → n specs."""
@@ -60,18 +74,23 @@ class Scoring:
     workload: Workload
     max_parameters: int | None = None
 
+    @cached_property
+    def _compiled(self) -> CompiledPredictor:
+        return CompiledPredictor.of(self.predictor, self.members.blocks, self.workload)
+
+    def latency_ms(self, codes: Codes) -> Milliseconds:
+        """Codes [n, genes] → predicted ms [n], on all cores."""
+        return in_chunks(lambda rows: self._compiled.score(self.members.table(codes[rows]).index), len(codes))
+
     def __call__(self, codes: Codes) -> tuple[Milliseconds, Milliseconds]:
         """Codes [n, genes] → predicted ms [n] and upper end [n], infinite where there are too many weights."""
-        table = self.members.table(codes)
-        upper = self.predictor.predict_interval(table, self.workload)[1]
-        return self.predictor.predict(table, self.workload), np.where(self._allowed(table), upper, np.inf)
+        latency = self.latency_ms(codes)
+        return latency, np.where(self._allowed(codes), latency * self._compiled.margin(), np.inf)
 
     def candidates(self, codes: Codes, rewards: Sequence[float]) -> list[Candidate]:
         """Codes [n, genes] and rewards [n] → candidates with specs and predictions; barred ones are left out."""
-        table = self.members.table(codes)
-        latency = self.predictor.predict(table, self.workload)
-        low, high = self.predictor.predict_interval(table, self.workload)
-        allowed = self._allowed(table)
+        latency, allowed, margin = self.latency_ms(codes), self._allowed(codes), self._compiled.margin()
+        low, high = latency / margin, latency * margin
         return [
             Candidate(tuple(code), spec, float(reward), float(latency[n]), (float(low[n]), float(high[n])))
             for n, (code, spec, reward) in enumerate(
@@ -93,31 +112,19 @@ class Scoring:
         """
         drawn = self.members.space.sample(SEARCHED_FOR_FASTEST, np.random.default_rng(seed))
         codes = np.concatenate([self.members.space.enumerate_extremes(), drawn])
-        table = self.members.table(codes)
-        latency = np.where(self._allowed(table), self.predictor.predict(table, self.workload), np.inf)
+        latency = np.where(self._allowed(codes), self.latency_ms(codes), np.inf)
         if not np.isfinite(latency).any():
-            least = int(parameters(table).min())
+            least = int(self.members.parameters(codes).min())
             raise UserError(
                 f"--max-parameters is {self.max_parameters:,}, and the smallest student of the space "
                 f"{self.members.space.name} has {least:,}: allow more, or choose another --space."
             )
         return self.candidates(codes[[int(np.argmin(latency))]], [0.0])[0]
 
-    def _allowed(self, table: SpecTable) -> npt.NDArray[np.bool_]:
+    def _allowed(self, codes: Codes) -> npt.NDArray[np.bool_]:
         if self.max_parameters is None:
-            return np.ones(len(table), dtype=np.bool_)
-        return np.asarray(parameters(table) <= self.max_parameters)
-
-
-def parameters(table: SpecTable) -> npt.NDArray[np.float64]:
-    """Number of weights of each student, [n]; equal to `StudentSpec.parameters`."""
-    hidden = table.hidden_width
-    layers = counts.layer_parameters(hidden[:, None], table.qkv_width, table.ffn_width) * table.present
-    factorised = (table.embedding_width != hidden).astype(np.float64)
-    embedding = counts.embedding_parameters(table.embedding_width, hidden, table.embedding_rows, factorised)
-    head = counts.head_parameters(hidden, table.labels) * (table.labels > 0)
-    total: npt.NDArray[np.float64] = layers.sum(axis=1) + embedding + head
-    return total
+            return np.ones(len(codes), dtype=np.bool_)
+        return np.asarray(self.members.parameters(codes) <= self.max_parameters)
 
 
 def require_feasible(

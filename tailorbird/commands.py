@@ -16,30 +16,52 @@ def profile_device(
     target: options.Targets,
     threads: options.ManyThreads = [1],  # noqa: B006 - Typer reads the default; nobody changes it
     batch_size: options.ManyBatchSizes = [1],  # noqa: B006
-    sequence_length: options.ManySequenceLengths = [128],  # noqa: B006
+    sequence_length: options.ManySequenceLengths = ["128"],  # noqa: B006
     precision: options.ManyPrecisions = ["fp32"],  # noqa: B006
     effort: options.Effort = "quick",
+    minutes: Annotated[float | None, typer.Option(help="Time for each target. Default: the effort's.")] = None,
+    error_percent: Annotated[
+        float | None, typer.Option(help="Stop at this mean error on models left out of the fit.")
+    ] = None,
+    adapt_from: Annotated[
+        Path | None, typer.Option(help="Profile whose predictor is moved to the target by a few measurements.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Measurements to adapt by.")] = 20,
     seed: options.Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Profile folder. Default: the home folder.")] = None,
     quiet: options.Quiet = False,
 ) -> dict[str, Any]:
     """Measure a device and learn to predict its latencies; print the error on students it has never seen."""
+    from profiler.adapt import adapt_profile
     from profiler.profile import profile_device as profile
+    from profiler.workloads import workload_range
     from runs.progress import Progress
-    from tailorbird.inputs import workloads
 
-    many = workloads(batch_size, sequence_length, threads, precision)
+    many = workload_range(sequence_length, batch_size, threads, precision)
     folders = {name: output if output is None or len(target) == 1 else output / name for name in target}
-    profiles = [profile(name, many, effort, folder, seed, Progress(quiet)) for name, folder in folders.items()]
+    progress = Progress(quiet)
+    if adapt_from is None:
+        profiles = [
+            profile(name, many, effort, folder, seed, progress, minutes=minutes, error_percent=error_percent)
+            for name, folder in folders.items()
+        ]
+    else:
+        profiles = [
+            adapt_profile(adapt_from, name, many, samples, folder, seed, progress) for name, folder in folders.items()
+        ]
     return {
         "profiles": [
             {
                 "target": one.target,
                 "folder": str(one.folder),
                 "effort": one.effort,
+                "workloads": one.workloads.to_json(),
                 "seconds": one.seconds,
                 "device": one.fingerprint.to_json(),
+                "adapted_from": one.adapted_from,
                 "check": one.check,
+                "stability": one.stability,
+                "error_budget": one.error_budget,
             }
             for one in profiles
         ]
@@ -59,14 +81,15 @@ def predict_latency(
     """Predict the latency of students from a device profile, without running them."""
     from nas.groundwork import device_profile
     from runs.progress import Progress
-    from tailorbird.inputs import one_workload, read_spec
+    from tailorbird.inputs import one_workload, read_outline, too_long
 
     workload = one_workload(batch_size, sequence_length, threads, precision)
-    specs = {name: read_spec(name) for name in student}
+    outlines = {name: read_outline(name) for name in student}
+    specs = [outline.spec for outline in outlines.values()]
     used, place = device_profile(profile, target, workload, Progress(quiet))
-    ms = used.predictor.predict(list(specs.values()), workload)
-    low, high = used.predictor.predict_interval(list(specs.values()), workload)
-    covered = used.predictor.covers(list(specs.values()), workload)
+    ms = used.predictor.predict(specs, workload)
+    low, high = used.predictor.predict_interval(specs, workload)
+    covered = used.predictor.covers(specs, workload)
     return {
         "target": place,
         "workload": workload.to_json(),
@@ -74,12 +97,13 @@ def predict_latency(
         "students": [
             {
                 "student": name,
-                "parameters": spec.parameters(),
+                "parameters": outline.spec.parameters(),
                 "latency_ms": float(ms[n]),
                 "interval_ms": [float(low[n]), float(high[n])],
                 "covered": bool(covered[n]),
+                "notes": [*outline.notes, *too_long(outline.spec, workload)],
             }
-            for n, (name, spec) in enumerate(specs.items())
+            for n, (name, outline) in enumerate(outlines.items())
         ],
     }
 

@@ -1,7 +1,6 @@
 """What people type, turned into what the rooms take: specs and workloads."""
 
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 from typing import cast
 
@@ -11,18 +10,12 @@ from runs.files import read_json
 from runs.registry import unknown_name
 from students.shapes import SHAPES
 from students.spec import StudentSpec
+from students.stock import Outline, checkpoint_outline
 
 
 def one_workload(batch_size: int, sequence_length: int, threads: int, precision: str) -> Workload:
     """A workload from flags; its own checks name the flag that is wrong."""
     return Workload(batch_size, sequence_length, threads, cast(Precision, precision))
-
-
-def workloads(
-    batch_sizes: Sequence[int], sequence_lengths: Sequence[int], threads: Sequence[int], precisions: Sequence[str]
-) -> list[Workload]:
-    """Every combination of the repeated flags."""
-    return [one_workload(*numbers) for numbers in product(batch_sizes, sequence_lengths, threads, precisions)]
 
 
 def precisions(names: Sequence[str]) -> list[Precision]:
@@ -37,6 +30,17 @@ def length_or_auto(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise UserError(f"--sequence-length is {text!r}: give a whole number of at least 1, or auto.")
     return int(text)
+
+
+def read_outline(text: str) -> Outline:
+    """As `read_spec`, from a checkpoint's config alone, stock types that students cannot copy among them."""
+    return checkpoint_outline(Path(text)) if Path(text).is_dir() else Outline(read_spec(text))
+
+
+def too_long(spec: StudentSpec, workload: Workload) -> list[str]:
+    """A note where the workload's texts have more tokens than the student has positions."""
+    fits = workload.sequence_length <= spec.maximum_positions
+    return [] if fits else [f"it has {spec.maximum_positions} positions, too few for such texts"]
 
 
 def read_spec(text: str) -> StudentSpec:

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from devices.target import open_target
+from devices.target import ArtifactKind, open_target
 from devices.workload import Precision, Workload
 from export.form import FILES, Form
 from export.items import Checkpoint, GraphFile, Item
-from export.lowering import GRAPH_DIALECTS
+from export.lowering import GRAPH_FORMS, graph_form
 from profiler.processes import FINAL_POLICY, measure_items
 from runs.errors import UserError
 from runs.files import read_json
@@ -55,10 +55,18 @@ def _row(results: dict[Any, Any]) -> dict[str, Any]:
     }
 
 
+def _forms(kind: ArtifactKind, workload: Workload) -> dict[Form, Precision]:
+    """Forms of the files in a result folder that a target may run → the precision it runs them in, its own first."""
+    own = {graph_form(kind, workload): workload.precision} if kind in GRAPH_FORMS else {}
+    portable = {form.dialect for form in own} == {"portable"}
+    others = [form for form in FILES.values() if form.dialect == "portable" or not portable]
+    return own | {form: cast(Precision, form.precision) for form in others if form not in own}
+
+
 def _jobs(student: Path, target: str, workload: Workload, is_result: bool) -> Iterator[tuple[str, Item, str, Workload]]:
     """File name, item, target and workload of each measurement; the target's own artifact comes first."""
     kind = open_target(target).artifact
-    wants_graph = kind in GRAPH_DIALECTS
+    wants_graph = kind in GRAPH_FORMS
     if student.is_file():
         if not wants_graph:
             raise UserError(f"{student} is a graph file and {target} runs checkpoints: use --target onnxruntime.")
@@ -66,11 +74,10 @@ def _jobs(student: Path, target: str, workload: Workload, is_result: bool) -> It
     elif is_result:
         if not wants_graph:
             yield "student", Checkpoint(student / "student"), target, workload
-        own = Form(GRAPH_DIALECTS.get(kind, "onnxruntime"), workload.precision)
-        for form in sorted(FILES.values(), key=lambda form: form != own):
-            if (student / form.file_name).is_file() and (kind != "onnx" or form.dialect == own.dialect):
-                circumstances = replace(workload, precision=cast(Precision, form.precision))
-                where = target if wants_graph else FILES_TARGET
+        where = target if wants_graph else FILES_TARGET
+        for form, precision in _forms(kind, workload).items():
+            if (student / form.file_name).is_file() and precision in open_target(where).precisions:
+                circumstances = replace(workload, precision=precision)
                 yield form.file_name, GraphFile(student / form.file_name), where, circumstances
     elif student.is_dir():
         yield student.name, Checkpoint(student), target, workload

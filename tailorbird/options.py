@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 
 Targets = Annotated[
-    list[str], typer.Option("--target", help="cpu, cuda, onnxruntime or replay:PROFILE_FOLDER; may be repeated.")
+    list[str],
+    typer.Option(
+        "--target", help="cpu, cuda, onnxruntime, openvino, or a variant such as cpu:compile; may be repeated."
+    ),
 ]
 MaybeTarget = Annotated[
     str | None, typer.Option("--target", help="Where the student will run. Default: the target of the profile in use.")
@@ -17,14 +20,15 @@ SequenceLength = Annotated[int, typer.Option(help="Tokens of one example.")]
 MaybeThreads = Annotated[int | None, typer.Option(help="Threads of one inference.")]
 MaybeBatchSize = Annotated[int | None, typer.Option(help="Examples of one inference.")]
 MaybeSequenceLength = Annotated[int | None, typer.Option(help="Tokens of one example.")]
-MaybePrecision = Annotated[str | None, typer.Option(help="fp32 or int8.")]
+MaybePrecision = Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or int8, as far as the target has it.")]
 ManyThreads = Annotated[list[int], typer.Option("--threads", help="Threads of one inference; may be repeated.")]
 ManyBatchSizes = Annotated[list[int], typer.Option("--batch-size", help="Examples of one inference; may be repeated.")]
 ManySequenceLengths = Annotated[
-    list[int], typer.Option("--sequence-length", help="Tokens of one example; may be repeated.")
+    list[str],
+    typer.Option("--sequence-length", help="Tokens of one example, or two ends as in 16-512; may be repeated."),
 ]
-Precision = Annotated[str, typer.Option(help="fp32 or int8.")]
-ManyPrecisions = Annotated[list[str], typer.Option("--precision", help="fp32 or int8; may be repeated.")]
+Precision = Annotated[str, typer.Option(help="fp32, bf16, fp16 or int8, as far as the target has it.")]
+ManyPrecisions = Annotated[list[str], typer.Option("--precision", help="fp32, bf16, fp16 or int8; may be repeated.")]
 FilePrecisions = Annotated[
     list[str],
     typer.Option(

@@ -33,21 +33,30 @@ def _percent(share: float) -> str:
 
 
 def profiles(result: Result) -> None:
-    """For each profile and workload: the error on students no fit has seen, beside the baselines."""
+    """For each profile and workload: the error on students no fit has seen, beside the baselines; then the machine."""
     for profile in result["profiles"]:
         for workload, check in profile["check"].items():
             rows = [
                 [
                     name,
                     f"{errors['mape_percent']:.1f} %",
+                    f"{errors['within_5_percent']:.0f} %",
                     f"{errors['within_10_percent']:.0f} %",
                     f"{errors['kendall']:.3f}",
                 ]
                 for name, errors in check["errors"].items()
             ]
-            title = f"{profile['target']}, {workload}: error on {check['students']} whole students that no fit has seen"
-            _table(title, ["predictor", "MAPE", "within 10 %", "Kendall τ"], rows)
-            print(f"Noise floor: {check['noise_floor_percent']:.1f} % between processes.")
+            title = f"{profile['target']}, {workload}: error in {check['students']} cases that no fit has seen"
+            _table(title, ["predictor", "MAPE", "within 5 %", "within 10 %", "Kendall τ"], rows)
+            print(
+                f"Noise floor: {check['noise_floor_percent']:.1f} % between processes. The 90 % interval held "
+                f"{check['covered_percent']:.0f} %."
+            )
+        print(f"Machine {profile['stability']['words']}")
+        print(profile["error_budget"]["words"])
+        if profile["adapted_from"]:
+            origin = profile["adapted_from"]
+            print(f"Adapted by {origin['samples']} measurements from {origin['folder']} ({origin['target']}).")
         print(f"Profile, {profile['seconds']:.0f} s of work: {profile['folder']}")
 
 
@@ -65,6 +74,9 @@ def predictions(result: Result) -> None:
     ]
     title = f"Predicted on {result['target']}, {_workload(result['workload'])}"
     _table(title, ["student", "parameters", "latency", "90 % interval", "covered"], rows)
+    for one in result["students"]:
+        for note in one["notes"]:
+            print(f"{one['student']}: {note}.")
 
 
 def _workload(workload: Result) -> str:

@@ -10,13 +10,21 @@ from nas_synthetic import MEMBERS, problem
 
 from devices.measurement import Measurement
 from devices.workload import Workload
+from export.items import Checkpoint, GraphFile
 from nas.budget import Budget
 from nas.context import Context
-from nas.delivery import deliver, distil_finalists, distillation_stage, export_stage
+from nas.delivery import (
+    deliver,
+    delivered_forms,
+    distil_finalists,
+    distillation_stage,
+    export_stage,
+    target_artifact,
+)
 from nas.estimate import Forecast, forecast
 from nas.finalists import Candidate, Finalist
 from nas.schedule import EFFORTS, Effort
-from nas.scoring import Members, parameters
+from nas.scoring import Members
 from nas.verdict import Scores
 from runs.folder import RunFolder, open_run
 from runs.progress import Progress
@@ -86,11 +94,27 @@ def test_when_nothing_keeps_the_budget_the_last_is_delivered_as_it_is(tmp_path: 
     assert delivered.finalist == everyone[1] and not BUDGET.holds(delivered.student)
 
 
+def test_a_result_holds_the_file_that_its_target_runs() -> None:
+    pytest.importorskip("openvino")
+    usual = ["student.onnx", "student.ort.onnx", "student.int8.onnx", "student.ort.int8.onnx"]
+    for target, precision, own in (
+        ("onnxruntime", "int8", "student.ort.int8.onnx"),
+        ("openvino", "bf16", "student.onnx"),
+        ("openvino", "int8", "student.int8-static.onnx"),
+    ):
+        workload = Workload(precision=precision)  # type: ignore[arg-type]
+        artifact = target_artifact(Path("folder"), target, workload)
+        assert artifact == GraphFile(Path("folder") / own)
+        assert sorted(delivered_forms(target, workload)) == sorted({*usual, own})
+    assert target_artifact(Path("folder"), "cpu", Workload(precision="bf16")) == Checkpoint(Path("folder") / "student")
+    assert sorted(delivered_forms("cpu", Workload(precision="bf16"))) == sorted(usual)
+
+
 @pytest.mark.parametrize("name", ["hybrid", "kd-nas"])
 def test_weights_counted_in_bulk_are_the_specs_own(name: str) -> None:
     members = Members(space(name), **MEMBERS)  # type: ignore[arg-type]
     codes = members.space.sample(50, np.random.default_rng(0))
-    assert parameters(members.table(codes)).tolist() == [spec.parameters() for spec in members.specs(codes)]
+    assert members.parameters(codes).tolist() == [spec.parameters() for spec in members.specs(codes)]
 
 
 def test_the_forecast_learns_the_machines_pace_from_what_was_worked() -> None:

@@ -70,6 +70,38 @@ def test_cuda_without_a_gpu_is_said_so(refused):
     assert "GPU" in refused("profile-device", "--target", "cuda")
 
 
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (["--sequence-length", "long"], "16-512"),
+        (["--sequence-length", "512-16"], "512-16"),
+        (["--sequence-length", "0-16"], "--sequence-length is 0"),
+        (["--threads", "0"], "--threads"),
+        (["--precision", "fp23"], "fp32"),
+        (["--effort", "quik"], "quick"),
+        (["--minutes", "0.5"], "--minutes is 0.5"),
+        (["--minutes", "nan"], "--minutes is nan"),
+        (["--error-percent", "-1"], "--error-percent is -1"),
+        (["--adapt-from", "nowhere"], "nowhere is not a device profile"),
+    ],
+    ids=" ".join,
+)
+def test_a_profile_that_cannot_be_made_is_refused(refused, flags, word):
+    assert word in refused("profile-device", "--target", "cpu", *flags)
+
+
+def test_a_profile_cannot_be_adapted_by_too_few_samples(world, refused):
+    flags = ["--adapt-from", world.profile, "--samples", "4"]
+    assert "--samples is 4" in refused("profile-device", "--target", "cpu", *flags)
+
+
+def test_a_profile_of_an_older_version_is_refused(world, refused, tmp_path):
+    profile = shutil.copytree(world.profile, tmp_path / "profile")
+    device = json.loads((profile / "device.json").read_text())
+    (profile / "device.json").write_text(json.dumps({**device, "schema": 1}))
+    assert "schema 1" in refused("predict-latency", "bert-tiny", "--profile", profile)
+
+
 @pytest.mark.parametrize("budget", ["0", "-3", "nan", "inf", "fast"])
 def test_a_budget_must_be_a_number_above_zero(world, refused, budget):
     assert "--budget-ms" in refused("nas-search", *search(world, budget_ms=budget))

@@ -1,0 +1,89 @@
+"""What was measured, read from the stores: rows that are learnt from, and rows that are asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from devices.measurement import Measurement, Sample, summarise
+from devices.store import SampleStore
+from devices.workload import Workload
+from export.items import Item, item_from_json, item_key
+from prediction.figures import Row
+from prediction.held_out import HeldOut, same_shape
+from predictor.observation import Circumstances, Observation, circumstances
+from profiler.folder import DEVICE_FILE, STORE_FILE
+from profiler.observed import Measurements, measured_so_far, observations
+from profiler.plan import PROCESSES
+from profiler.population import HEAD, VOCABULARY
+from runs.errors import UserError
+from runs.files import read_json
+from students.spec import StudentSpec
+
+
+def as_observation(row: Row) -> Observation:
+    """The row as a predictor's own rows are."""
+    return Observation(row.spec.blocks(), True, row.workload, row.steady_ms)
+
+
+def reference_speeds(measured: Measurements, reference: str) -> dict[Circumstances, float]:
+    """Milliseconds of the reference for each threads and precision."""
+    return {circumstances(at): found.p50_ms for (key, at), found in measured.items() if key == reference}
+
+
+def held_out_rows(
+    students: Sequence[HeldOut], samples: Sequence[Sample], reference: str, profile: Measurements
+) -> list[Row]:
+    """The rows that all processes measured; `steady_ms` is as if the machine were as fast as during the profile."""
+    clocked, level = summarise(samples), summarise(samples, reference)
+    then, now = reference_speeds(profile, reference), reference_speeds(level, reference)
+    rows = []
+    for one in students:
+        key = item_key(one.spec)
+        for workload in one.workloads:
+            found = level.get((key, workload))
+            if found is not None and len(found.process_medians_ms) == PROCESSES:
+                speed = then[circumstances(workload)] / now[circumstances(workload)]
+                clock, steady = clocked[key, workload].p50_ms, found.p50_ms * speed
+                rows.append(Row(one.kind, key, one.spec, workload, clock, steady, found.noise_floor_percent))
+    return rows
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a target's profile measured for learning, the drift of the machine divided out.
+
+    Read from the samples alone: neither the predictor nor the plan need be those of today.
+    """
+
+    device: Mapping[str, Any]
+    """What the profile says of itself: `device.json`."""
+    own: tuple[Observation, ...]
+    """All rows that the profile's own predictor learns from."""
+    rows: tuple[Observation, ...]
+    """Those without students that are held out here, named shapes above all: what every contender learns from."""
+    measured: Mapping[tuple[str, Workload], Measurement]
+
+
+def profile_rows(folder: Path, held_out: Sequence[HeldOut]) -> Learnt:
+    """Read a finished profile; a `UserError` where it is not."""
+    if not (folder / DEVICE_FILE).is_file():
+        raise UserError(f"{folder} is not a finished profile: run --stage profile first.")
+    device = read_json(folder / DEVICE_FILE, "device profile")
+    with SampleStore(folder / STORE_FILE, read_only=True) as store:
+        processes = 1 + max(sample.process for sample in store.samples())
+        measured = measured_so_far(store, device["reference"], processes)
+        items = {key: item_from_json(value) for key, value in store.items().items()}
+    known = {key: item for key, item in items.items() if not _is_check(item)}
+    asked = {same_shape(one.spec) for one in held_out}
+    kept = {key: item for key, item in known.items() if not _is_among(item, asked)}
+    return Learnt(device, tuple(observations(known, measured)), tuple(observations(kept, measured)), measured)
+
+
+def _is_check(item: Item) -> bool:
+    """Whether a profile measured this for its check: no classifier that it learns from has the whole vocabulary."""
+    return isinstance(item, StudentSpec) and item.head == HEAD and item.vocabulary_size == VOCABULARY
+
+
+def _is_among(item: Item, specs: set[StudentSpec]) -> bool:
+    return isinstance(item, StudentSpec) and same_shape(item) in specs

@@ -1,0 +1,57 @@
+"""Members scored in bulk: as the predictor scores their specs, the heavy ones barred, the fastest found."""
+
+import numpy as np
+import pytest
+from tiny_world import WORKLOAD, make_profile, make_space
+
+from nas.scoring import Members, Scoring
+from profiler.folder import load_profile
+from runs.errors import UserError
+from students.space import space
+from students.spec import Head
+
+
+@pytest.fixture(scope="module")
+def scoring(tmp_path_factory: pytest.TempPathFactory) -> Scoring:
+    root = tmp_path_factory.mktemp("scoring")
+    file = make_space(root / "space.yaml")
+    predictor = load_profile(make_profile(root / "profile", file)).predictor
+    return Scoring(Members(space(str(file)), 33, 32, 2, Head()), predictor, WORKLOAD)
+
+
+def limited(scoring: Scoring, parameters: int) -> Scoring:
+    return Scoring(scoring.members, scoring.predictor, scoring.workload, parameters)
+
+
+def test_codes_get_what_the_predictor_says_of_their_specs(scoring: Scoring) -> None:
+    codes = scoring.members.space.sample(300, np.random.default_rng(0))
+    specs = scoring.members.specs(codes)
+    latency, upper = scoring(codes)
+    assert latency == pytest.approx(scoring.predictor.predict(specs, WORKLOAD), rel=1e-6)
+    assert upper == pytest.approx(scoring.predictor.predict_interval(specs, WORKLOAD)[1], rel=1e-6)
+    found = scoring.candidates(codes, np.arange(300.0).tolist())
+    assert [one.spec for one in found] == specs and [one.reward for one in found] == list(range(300))
+    assert [one.predicted_ms for one in found] == latency.tolist()
+    assert all(one.interval_ms[0] < one.predicted_ms < one.interval_ms[1] for one in found)
+
+
+def test_members_with_too_many_weights_are_barred(scoring: Scoring) -> None:
+    codes = scoring.members.space.sample(300, np.random.default_rng(0))
+    weights = np.array([spec.parameters() for spec in scoring.members.specs(codes)])
+    limit = int(np.median(weights))
+    barred = limited(scoring, limit)
+    assert np.array_equal(np.isfinite(barred(codes)[1]), weights <= limit)
+    assert np.array_equal(barred(codes)[0], scoring(codes)[0])
+    kept = barred.candidates(codes, [0.0] * 300)
+    assert len(kept) == (weights <= limit).sum() and all(one.spec.parameters() <= limit for one in kept)
+    assert barred.fastest(0).spec.parameters() <= limit
+    with pytest.raises(UserError, match="--max-parameters is 10, and the smallest student"):
+        limited(scoring, 10).fastest(0)
+
+
+def test_the_fastest_is_not_slower_than_any_other(scoring: Scoring) -> None:
+    codes = scoring.members.space.sample(2000, np.random.default_rng(3))
+    fastest = scoring.fastest(seed=0)
+    assert fastest.predicted_ms <= scoring(codes)[0].min()
+    for smaller in scoring.smaller(fastest):
+        assert smaller.reward == fastest.reward and smaller.predicted_ms >= fastest.predicted_ms
