@@ -6,7 +6,7 @@ from time import sleep
 
 import numpy as np
 
-SLOW = 1.10
+SLOW = 1.15
 """A round in which the references took this many times their usual duration is not believed."""
 
 FEWEST = 5
@@ -19,11 +19,11 @@ TRIES = 3
 """Times a round is taken at most; the drift that is left is divided out later."""
 
 FREE_REPEATS = 4
-REPEATS_A_ROUND = 0.2
-"""Rounds are taken again so many times, and one more for every five rounds: a busy machine must not stop the work."""
+REPEATS_A_ROUND = 0.1
+"""Rounds are taken again so many times, and one more for every ten rounds: a busy machine must not stop the work."""
 
 PAUSE_SECONDS = 3.0
-MOST_PAUSED_SECONDS = 30.0
+MOST_PAUSED_SECONDS = 9.0
 """Waiting helps against heat and against a neighbour's burst of work, and against nothing that lasts longer."""
 
 

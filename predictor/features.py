@@ -32,20 +32,21 @@ LAUNCHED_MFLOPS = (10, 100, 1000)
 """Sizes of products below which an accelerator is busy starting them: what lies beyond takes time of its own."""
 
 
-def _padding(size: Column, step: int) -> Column:
+def _padding(size: Column, step: int | npt.NDArray[np.int64]) -> Column:
     """What a size lacks to the next multiple of `step`."""
     return -size % step
-
-
-def _rows_each(rows: Column, threads: int) -> Column:
-    """Rows of the thread that has most of them."""
-    return np.ceil(rows / threads)
 
 
 def _product(o: Fields, threads: int) -> Fields:
     rows, inner, columns = o["rows"], o["inner"], o["columns"]
     weights = inner * columns
-    each = _rows_each(rows, threads)
+    each = np.ceil(rows / threads)
+    # Threads that share columns out take whole groups of them, which leaves some idle.
+    across = np.where(columns > rows, threads, 1)
+    idle, wide_idle = (
+        _padding(columns, across * group) - _padding(columns, group)
+        for group in (REGISTER_CHANNELS, 2 * REGISTER_CHANNELS)
+    )
     mflops = 2 * rows * weights / MILLION
     return {
         "product_mflops": mflops,
@@ -53,6 +54,8 @@ def _product(o: Fields, threads: int) -> Fields:
         "product_column_padding_mflops": 2 * rows * inner * _padding(columns, REGISTER_CHANNELS) / MILLION,
         "product_wide_padding_mflops": 2 * rows * inner * _padding(columns, 2 * REGISTER_CHANNELS) / MILLION,
         "product_row_padding_mflops": 2 * _padding(each, REGISTER_ROWS) * weights / MILLION,
+        "product_idle_mflops": 2 * rows * inner * idle / MILLION,
+        "product_wide_idle_mflops": 2 * rows * inner * wide_idle / MILLION,
         # Apart, since int8 quantizes what goes in and rescales what comes out.
         "product_inputs": rows * inner / MILLION,
         "product_outputs": rows * columns / MILLION,
@@ -66,10 +69,14 @@ def _product(o: Fields, threads: int) -> Fields:
 def _attention(o: Fields, threads: int) -> Fields:
     heads = o["texts"] * o["heads"]
     pairs = heads * o["queries"] * o["keys"]
+    # A head is one thread's work: with two threads three heads take as long as four.
+    idle_pairs = _padding(heads, threads) * o["queries"] * o["keys"]
     return {
         "attention_mflops": 4 * pairs * o["head_width"] / MILLION,
         "attention_padding_mflops": 4 * pairs * _padding(o["head_width"], REGISTER_CHANNELS) / MILLION,
+        "attention_idle_mflops": 4 * idle_pairs * o["head_width"] / MILLION,
         "attention_scores": pairs / MILLION,
+        "attention_idle_scores": idle_pairs / MILLION,
         "attention_rows": heads * o["queries"] / MILLION,
         "attention_elements": heads * (o["queries"] + o["keys"]) * o["head_width"] / MILLION,
         "attention_heads": heads,

@@ -74,7 +74,7 @@ EFFORTS.register("quick")(
         most_flops=4e9,
         anchor_flops=2.5e10,
         minutes=3.0,
-        policy=Policy(rounds=3, warmup_runs=1, sample_ms=8.0, max_runs=6),
+        policy=Policy(rounds=3, warmup_runs=1, settle_runs=2, sample_ms=10.0, max_runs=30),
     )
 )
 EFFORTS.register("standard")(
@@ -93,9 +93,9 @@ EFFORTS.register("standard")(
         },
         check_students=40,
         most_flops=2.4e10,
-        anchor_flops=1.2e11,
+        anchor_flops=6e10,
         minutes=11.0,
-        policy=Policy(rounds=3, sample_ms=12.0, max_runs=6, extra_rounds=2, tolerance_percent=2.5),
+        policy=Policy(rounds=3, settle_runs=3, sample_ms=20.0, max_runs=60, extra_rounds=2, tolerance_percent=2.5),
         rounds=3,
     )
 )
@@ -117,7 +117,7 @@ EFFORTS.register("thorough")(
         most_flops=5e10,
         anchor_flops=1.2e11,
         minutes=60.0,
-        policy=Policy(rounds=5, sample_ms=30.0, extra_rounds=5, tolerance_percent=0.7),
+        policy=Policy(rounds=5, settle_runs=3, sample_ms=30.0, max_runs=90, extra_rounds=5, tolerance_percent=0.7),
         rounds=6,
     )
 )

@@ -22,7 +22,7 @@ from profiler.turns import turns
 from runs.errors import UserError
 from runs.progress import Progress
 
-FINAL_POLICY = Policy(rounds=20, warmup_runs=5, sample_ms=0.0, extra_rounds=20)
+FINAL_POLICY = Policy(rounds=20, warmup_runs=5, settle_runs=3, sample_ms=0.0, extra_rounds=20)
 """For the few models whose latency is promised: every sample is a single run, so that p90 means what it says."""
 
 Known = defaultdict[tuple[Cell, int], dict[int, float]]

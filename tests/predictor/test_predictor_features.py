@@ -18,6 +18,7 @@ from predictor.features import (
     feature_table,
     law_terms,
 )
+from students.heads import TokenHeadBlock
 from students.spec import (
     BottleneckLayer,
     ConvolutionLayer,
@@ -111,6 +112,26 @@ def test_padding_is_zero_on_full_registers_and_only_there():
 
     assert padding(96) == 0
     assert padding(97) > padding(111) > 0
+
+
+def test_threads_that_share_columns_out_are_idle_for_want_of_a_whole_group():
+    def idle(length: int, threads: int) -> list[float]:
+        terms, _ = block_terms([TokenHeadBlock(10, 48)], Workload(1, length, threads))
+        return [float(terms[0, PLACES[f"product_{name}_mflops"]]) for name in ("idle", "wide_idle")]
+
+    # 48 columns are three groups of 16, of which one of two threads gets two; 60 rows are shared out instead.
+    assert idle(36, 2) == pytest.approx([16 * 2 * 36 * 10 / 1e6, 0])
+    assert idle(36, 1) == idle(60, 2) == [0, 0]
+
+
+def test_an_odd_head_leaves_one_of_two_threads_idle():
+    def idle(heads: int, threads: int) -> list[float]:
+        spec = StudentSpec(96, 96, (TransformerLayer(heads, heads * 32, 256),), head=Head("none", 1))
+        terms, _ = block_terms(spec.blocks(), Workload(1, 100, threads))
+        return [float(terms[:, PLACES[f"attention_idle_{name}"]].sum()) for name in ("mflops", "scores")]
+
+    assert idle(3, 1) == idle(4, 2) == [0, 0]
+    assert idle(3, 2) == idle(1, 2) == pytest.approx([4 * 32 * 100**2 / 1e6, 100**2 / 1e6])
 
 
 def test_the_first_columns_are_the_additive_ones():
