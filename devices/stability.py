@@ -1,24 +1,31 @@
 """How stable a machine was while it was measured, in numbers and in words, as its reference block saw it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from devices.measurement import Sample, Turn, closeness, local_speed, reference_samples, summarise
+from devices.drift import closeness, local_speed
+from devices.measurement import Sample, Turn
+from devices.modes import in_usual_mode
+from devices.reference import Circumstance, reference_samples, usual_speeds
+from devices.summary import summarise
 
 LIMITS: dict[str, tuple[float, float]] = {
     "drift_percent": (4.0, 12.0),
     "jitter_percent": (2.0, 5.0),
     "process_percent": (2.5, 6.0),
+    "other_mode_percent": (5.0, 25.0),
     "repeated_percent": (5.0, 20.0),
     "stolen_percent": (1.0, 5.0),
 }
 """Beyond the first a machine is uneasy, beyond the second unsteady: rules of thumb from machines measured so far."""
 
 STATES = ("steady", "uneasy", "unsteady")
+
+References = Mapping[Circumstance, Sequence[Sample]]
 
 NORMAL_DEVIATION = 1.4826
 """Standard deviations in a median absolute deviation of normal noise."""
@@ -29,13 +36,17 @@ class Stability:
     """What moved while the same block ran again and again; percentages are the worst over threads and precisions.
 
     `drift_percent`: from the fastest to the slowest twentieth of the run, within a process, as far as it is more than
-    jitter. `jitter_percent`: from round to round. `process_percent`: of the process medians. `noise_floor_percent`:
-    median over everything measured, with the drift divided out. `stolen_percent`: of one core's time, by a hypervisor.
+    jitter. `jitter_percent`: from round to round. `process_percent`: of the process medians. `other_mode_percent`: of
+    the time, in which the machine was another one (`devices.modes`); the three before are of the rest.
+    `other_mode_factor`: how many times as long the block took then. `noise_floor_percent`: median over everything
+    measured, with the drift divided out. `stolen_percent`: of one core's time, by a hypervisor.
     """
 
     drift_percent: float
     jitter_percent: float
     process_percent: float
+    other_mode_percent: float
+    other_mode_factor: float
     noise_floor_percent: float
     rounds: int
     repeated_rounds: int
@@ -59,7 +70,9 @@ class Stability:
         again = f"{self.repeated_rounds} of {self.rounds} rounds taken again" if self.repeated_rounds else ""
         stolen = f"{self.stolen_percent:.1f} % of a core stolen by other machines" if self.stolen_percent >= 0.1 else ""
         paused = f"{self.paused_seconds:.0f} s waited for it to recover" if self.paused_seconds else ""
-        events = ", ".join(event for event in (again, stolen, paused) if event)
+        share, factor = f"{self.other_mode_percent:.0f} % of the time", f"{self.other_mode_factor:.2f}"
+        mode = f"{share} at another speed, {factor} times the usual duration" if self.other_mode_percent >= 0.5 else ""
+        events = ", ".join(event for event in (mode, again, stolen, paused) if event)
         return (
             f"{self.state}: over {self.minutes:.1f} minutes the reference moved by {self.drift_percent:.1f} %, "
             f"from round to round by {self.jitter_percent:.1f} % and from process to process by "
@@ -72,14 +85,36 @@ class Stability:
         return {**asdict(self), "state": self.state, "words": self.words}
 
 
+def _other_mode(references: References, usual_mode: References) -> tuple[float, float]:
+    """Of which share of its samples the reference was in another mode, and how many times as long it took then.
+
+    Both of the threads and precision with the largest share.
+    """
+    usual = usual_speeds(references)
+    found = {}
+    for kind in usual:
+        everything, kept = (
+            {sample for at, samples in some.items() if at[1:] == kind for sample in samples}
+            for some in (references, usual_mode)
+        )
+        others = [sample.milliseconds / usual[kind] for sample in everything - kept]
+        found[kind] = len(others) / len(everything), float(np.median(others)) if others else 1.0
+    return max(found.values())
+
+
 def stability(samples: Sequence[Sample], reference_key: str, turns: Iterable[Turn] = ()) -> Stability:
     """What the reference's samples and the processes' turns say about the machine.
 
     Raises `ValueError` where the reference has no samples of its own.
     """
-    references = reference_samples(samples, reference_key)
-    if not references:
+    everything = reference_samples(samples, reference_key)
+    if not everything:
         raise ValueError(f"{reference_key} has no samples under a reference workload")
+    own = [sample for found in everything.values() for sample in found]
+    flags = in_usual_mode(own, reference_key)
+    usual = [sample for sample, in_usual in zip(own, flags, strict=True) if in_usual]
+    references = reference_samples(usual, reference_key)
+    share, factor = _other_mode(everything, references)
     neighbours = closeness(references)
     drifts, jitters = [], []
     medians: dict[tuple[int, str], list[float]] = defaultdict(list)
@@ -107,6 +142,8 @@ def stability(samples: Sequence[Sample], reference_key: str, turns: Iterable[Tur
         drift_percent=float(max(drifts)),
         jitter_percent=float(max(jitters)),
         process_percent=float(max(spreads, default=0.0)),
+        other_mode_percent=100 * share,
+        other_mode_factor=factor,
         noise_floor_percent=float(np.median(floors)) if floors else 0.0,
         rounds=sum(turn.rounds for turn in past),
         repeated_rounds=sum(turn.repeated_rounds for turn in past),

@@ -38,7 +38,9 @@ class Policy:
     `max_runs` times; the median of these is the sample. Beyond `rounds` up to `extra_rounds` follow for a session
     whose median is not yet known to `tolerance_percent`, unless its samples took `most_ms` already. At most
     `held_open` sessions, or as many as fit `held_gib`, are open at once: memory is finite, and drift within a batch is
-    what the rounds can see. `pinned` ones keep to as many cores as their workload has threads.
+    what the rounds can see. `pinned` ones keep to as many cores as their workload has threads. Where the machine was
+    another one (`devices.modes`) for most of a session's samples, they are taken again once all else is done, at most
+    `retakes` times.
     """
 
     rounds: int = 5
@@ -52,6 +54,7 @@ class Policy:
     tolerance_percent: float = 1.0
     most_ms: float = 3000.0
     pinned: bool = True
+    retakes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers; `Policy(**value)` is the inverse."""

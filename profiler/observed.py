@@ -5,8 +5,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from devices.measurement import Cell, Measurement, summarise
+from devices.measurement import Cell, Measurement
 from devices.store import SampleStore
+from devices.summary import processes_of, summarise
 from devices.workload import Workload
 from export.items import Item, Stack, item_blocks
 from predictor.latency import LatencyPredictor
@@ -19,8 +20,9 @@ Measurements = Mapping[tuple[str, Workload], Measurement]
 
 def measured_so_far(store: SampleStore, reference: str, processes: int) -> dict[tuple[str, Workload], Measurement]:
     """Everything in the store that was timed in as many processes, with the drift of the machine divided out."""
-    found = summarise(store.samples(), reference)
-    return {place: one for place, one in found.items() if len(one.process_medians_ms) == processes}
+    samples = store.samples()
+    visited = processes_of(samples)
+    return {place: one for place, one in summarise(samples, reference).items() if visited[place] == processes}
 
 
 def only(measurements: Measurements, cells: Collection[Cell]) -> dict[tuple[str, Workload], Measurement]:

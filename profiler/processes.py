@@ -9,24 +9,21 @@ from time import time
 
 import devices.targets  # noqa: F401  (fills the registry)
 import profiler.replay  # noqa: F401  (files the target that needs a profile)
-from devices.measurement import Cell, Measurement, Sample, Turn, reference_workload, summarise
-from devices.stopwatch import Policy, unsure
+from devices.measurement import Cell, Measurement, Sample, Turn
+from devices.reference import reference_workload
+from devices.stopwatch import Policy
 from devices.store import IN_MEMORY, SampleStore
+from devices.summary import summarise
 from devices.target import DescriptionArtifact, Target, open_target
 from devices.workload import Workload
 from export.items import Item, item_to_json
-from profiler.batches import batches
-from profiler.job import Batch, Task
 from profiler.measuring_process import Crew
-from profiler.turns import turns
+from profiler.timing import Known, Measuring, missing_rounds, taken_in_turns
 from runs.errors import UserError
 from runs.progress import Progress
 
 FINAL_POLICY = Policy(rounds=20, warmup_runs=5, settle_runs=3, sample_ms=0.0, extra_rounds=20)
 """For the few models whose latency is promised: every sample is a single run, so that p90 means what it says."""
-
-Known = defaultdict[tuple[Cell, int], dict[int, float]]
-"""(cell, process) → round → milliseconds: what is stored."""
 
 
 def measure_items(
@@ -74,7 +71,7 @@ def measure_cells(
 
     Cells go batch by batch, in the order given, to one process after another, minutes apart where there are many
     (`profiler.turns`); only one measures at a time. `reference` names the item that runs in every round, for each
-    number of threads and precision under its own workload (`devices.measurement.reference_workload`), by which drift
+    number of threads and precision under its own workload (`devices.reference.reference_workload`), by which drift
     is divided out; without it latencies are as they were clocked. What `store` has already is not measured again, and
     every new sample is written to it. No batch begins that would not be through all processes by `deadline` (seconds
     since 1970). The answer has the cells that every process has measured, and the reference. `crew` are processes that
@@ -99,16 +96,18 @@ def measure_cells(
         known = _known(kept, items)
         total, done = len(asked) * processes * policy.rounds, 0
         for cell in asked:
-            done += sum(policy.rounds - len(_missing(known, cell, process, policy)) for process in range(processes))
+            done += sum(
+                policy.rounds - len(missing_rounds(known, cell, process, policy)) for process in range(processes)
+            )
         label = f"measuring {len(asked)} cells of {len({cell.key for cell in asked})} models on {target}"
         said = progress or Progress(quiet=True)
         advance = stack.enter_context(_advancing(said, label, total, done, deadline))
         if not place.clocked:
             taken: Generator[Sample | Turn, None, None] = _looked_up(place, items, asked, policy, processes, known)
         else:
-            order = list(batches(items, asked, policy))
             hands = crew or stack.enter_context(Crew(target, seed, _beside(kept), said.say))
-            taken = _timed(hands, items, order, policy, processes, known, steady, deadline)
+            measuring = Measuring(hands, items, policy, processes, steady, deadline)
+            taken = taken_in_turns(measuring, asked, known, kept)
         # A failure to store a sample must stop whoever measures the next one.
         for found in stack.enter_context(closing(taken)):
             if isinstance(found, Turn):
@@ -118,7 +117,7 @@ def measure_cells(
             known[Cell(found.key, found.workload), found.process][found.round] = found.milliseconds
             if found.round < policy.rounds and Cell(found.key, found.workload) not in own:
                 advance()
-        whole = {cell for cell in asked if not any(_missing(known, cell, at, policy) for at in range(processes))}
+        whole = {cell for cell in asked if not any(missing_rounds(known, cell, at, policy) for at in range(processes))}
         samples = [sample for sample in kept.samples(items) if Cell(sample.key, sample.workload) in whole | own]
         return summarise(samples, steady)
 
@@ -152,61 +151,6 @@ def _known(store: SampleStore, items: Mapping[str, Item]) -> Known:
     return known
 
 
-def _missing(known: Known, cell: Cell, process: int, policy: Policy) -> tuple[int, ...]:
-    """The rounds that every cell is to have and this one has not."""
-    return tuple(number for number in range(policy.rounds) if number not in known[cell, process])
-
-
-def _tasks(known: Known, cells: Sequence[Cell], process: int, policy: Policy) -> tuple[Task, ...]:
-    """What is to be done in one process: cells that lack rounds, or whose median is not sure enough yet."""
-    tasks = [Task(cell, _missing(known, cell, process, policy), dict(known[cell, process])) for cell in cells]
-    return tuple(task for task in tasks if task.missing or unsure(task.known.values(), policy))
-
-
-def _timed(
-    crew: Crew,
-    items: Mapping[str, Item],
-    order: Sequence[Sequence[Cell]],
-    policy: Policy,
-    processes: int,
-    known: Known,
-    reference: str | None,
-    deadline: float | None,
-) -> Generator[Sample | Turn, None, None]:
-    """Samples and turns batch by batch; `known` is to grow with the samples."""
-    work = {
-        (number, process): tasks
-        for number, cells in enumerate(order)
-        for process in range(processes)
-        if (tasks := _tasks(known, cells, process, policy))
-    }
-    began, done = time(), 0
-
-    def in_time(owed: int) -> bool:
-        """Whether one more batch would be through all processes before the deadline, at the pace so far."""
-        pace = (time() - began) / max(done, 1)
-        return deadline is None or time() + pace * (owed + processes if done else 0) < deadline
-
-    for number, process in turns(len(order), processes, in_time):
-        tasks = work.get((number, process), ())
-        if not tasks:
-            continue
-        if not done:
-            crew.prepare(sorted({one for _, one in work}))
-            began = time()
-        first = _first_rounds(known, tasks, process, reference) if reference else {}
-        needed = {task.cell.key for task in tasks} | ({reference} if reference else set())
-        used = {key: items[key] for key in items if key in needed}
-        yield from crew.turn(process, Batch(used, tasks, policy, reference, first))
-        done += 1
-
-
-def _first_rounds(known: Known, tasks: Sequence[Task], process: int, reference: str) -> dict[Workload, int]:
-    """The reference's workloads beside these tasks, and the round from which each is counted on."""
-    workloads = dict.fromkeys(reference_workload(task.cell.workload) for task in tasks)
-    return {workload: max(known[Cell(reference, workload), process], default=-1) + 1 for workload in workloads}
-
-
 def _beside(store: SampleStore) -> Path | None:
     """Where lowered graphs are kept meanwhile: beside a store that is a file."""
     return None if store.path == IN_MEMORY else Path(store.path).absolute().parent
@@ -218,7 +162,7 @@ def _looked_up(
     """Samples of a target that needs no stopwatch; each depends on nothing but its key, workload, process, round."""
     for process in range(processes):
         for cell in cells:
-            missing = _missing(known, cell, process, policy)
+            missing = missing_rounds(known, cell, process, policy)
             if not missing:
                 continue
             session = target.open(DescriptionArtifact(cell.key, item_to_json(items[cell.key])), cell.workload)

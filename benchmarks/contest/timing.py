@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 import devices.targets  # noqa: F401  (fills the registry)
-from devices.measurement import Measurement, Sample, summarise
+from devices.measurement import Measurement, Sample
 from devices.stopwatch import Policy, Reading, measure
+from devices.summary import summarise
 from devices.target import OnnxArtifact, Session, open_target
 from devices.workload import Workload
 from runs.errors import UserError

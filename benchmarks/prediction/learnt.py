@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devices.measurement import Measurement, Sample, summarise
+from devices.measurement import Measurement, Sample
+from devices.modes import believed
 from devices.store import SampleStore
+from devices.summary import processes_of, summarise
 from devices.workload import Workload
 from export.items import Item, item_from_json, item_key
 from prediction.figures import Row
@@ -35,14 +37,15 @@ def held_out_rows(
     students: Sequence[HeldOut], samples: Sequence[Sample], reference: str, profile: Measurements
 ) -> list[Row]:
     """The rows that all processes measured; `steady_ms` is as if the machine were as fast as during the profile."""
-    clocked, level = summarise(samples), summarise(samples, reference)
+    clocked, level = summarise(believed(samples, reference)), summarise(samples, reference)
+    visited = processes_of(samples)
     then, now = reference_speeds(profile, reference), reference_speeds(level, reference)
     rows = []
     for one in students:
         key = item_key(one.spec)
         for workload in one.workloads:
             found = level.get((key, workload))
-            if found is not None and len(found.process_medians_ms) == PROCESSES:
+            if found is not None and visited[key, workload] == PROCESSES:
                 speed = then[circumstances(workload)] / now[circumstances(workload)]
                 clock, steady = clocked[key, workload].p50_ms, found.p50_ms * speed
                 rows.append(Row(one.kind, key, one.spec, workload, clock, steady, found.noise_floor_percent))

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devices.measurement import summarise
 from devices.stability import stability
 from devices.store import SampleStore
+from devices.summary import summarise
 from prediction.adaptation import Move, move_figures
 from prediction.bars import bar_lines
 from prediction.contenders import our_guesses

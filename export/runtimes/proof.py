@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from devices.measurement import Measurement, Sample, summarise
+from devices.measurement import Measurement, Sample
 from devices.stopwatch import Policy
+from devices.summary import summarise
 from devices.workload import Workload
 from export.graph_file import GraphInfo, graph_inputs, read_graph_file
 from export.runtimes.contract import Inputs

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from devices.measurement import Cell, Sample, reference_workload, summarise
+from devices.measurement import Cell, Sample
+from devices.reference import reference_workload
 from devices.stopwatch import Policy
+from devices.summary import summarise
 from devices.workload import Workload
 from export.items import Item, Stack, item_key, item_to_json
 from profiler import gathering

@@ -1,13 +1,18 @@
 """Summaries of samples, and the drift they are freed of."""
 
 import json
+from collections.abc import Container
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.measurement import Sample, Turn, reference_samples, reference_workload, summarise, without_drift
+from devices.drift import without_drift
+from devices.measurement import Sample, Turn
+from devices.modes import believed
+from devices.reference import reference_samples, reference_workload
+from devices.summary import processes_of, summarise
 from devices.workload import Workload
 
 WORKLOAD = Workload()
@@ -62,7 +67,7 @@ def test_drift_is_found_by_threads_and_precision_whatever_the_length() -> None:
     own = {workload: reference_workload(workload) for workload in (long, other)}
     assert own[long] == Workload(1, 128, 2, "int8")
     samples = []
-    for process, slowness in enumerate((1.0, 2.0, 1.0)):
+    for process, slowness in enumerate((1.0, 1.1, 1.0)):
         for number in range(5):
             at = float(number)
             samples.append(Sample("reference", own[long], process, number, 4.0 * slowness, at))
@@ -74,10 +79,41 @@ def test_drift_is_found_by_threads_and_precision_whatever_the_length() -> None:
     found = summarise(samples, "reference")
     assert found["model", long].process_medians_ms == pytest.approx((10.0, 10.0, 10.0))
     assert found["model", other].process_medians_ms == pytest.approx((20.0, 20.0, 20.0))
-    assert found["reference", long].process_medians_ms == pytest.approx((50.0, 25.0, 50.0))
+    assert found["reference", long].process_medians_ms == pytest.approx((50.0, 50.0 / 1.1, 50.0))
     assert set(reference_samples(samples, "reference")) == {
         (process, 2, precision) for process in range(3) for precision in ("fp32", "int8")
     }
+
+
+def two_modes(slow: Container[int], model_slows: float) -> list[Sample]:
+    """A machine whose reference takes half as long again in some rounds, and a model that slows otherwise."""
+    samples = []
+    for process in range(3):
+        for number in range(6):
+            at, other = 100.0 * process + number, 6 * process + number in slow
+            samples.append(sample("reference", process, number, 6.0 if other else 4.0, at))
+            samples.append(sample("model", process, number, 10.0 * (model_slows if other else 1.0), at + 0.5))
+    return samples
+
+
+def test_samples_of_another_mode_do_not_count_since_no_reference_divides_them_out() -> None:
+    samples = two_modes(range(4, 12), 1.1)
+    found = summarise(samples, "reference")["model", WORKLOAD]
+    # Rounds 3 and 4 of process 0 lie beside the change.
+    assert found.samples == 3 + 0 + 6 and found.process_medians_ms == pytest.approx((10.0, 10.0))
+    assert [one.milliseconds for one in believed(samples, "reference") if one.key == "model"] == [10.0] * 9
+    assert processes_of(samples)["model", WORKLOAD] == 3
+
+
+def test_a_model_without_a_sample_in_the_usual_mode_keeps_the_least_shifted() -> None:
+    samples = [one for one in two_modes(range(6), 1.5) if one.key == "reference" or one.process == 0]
+    found = summarise(samples, "reference")["model", WORKLOAD]
+    assert found.samples == 3 and found.p50_ms == pytest.approx(10.0)
+
+
+def test_of_two_processes_in_two_modes_one_is_the_usual_one() -> None:
+    samples = [one for one in two_modes(range(6), 1.1) if one.process < 2]
+    assert summarise(samples, "reference")["model", WORKLOAD].process_medians_ms == pytest.approx((10.0,))
 
 
 def test_samples_and_turns_survive_json() -> None:

@@ -177,6 +177,14 @@ def test_a_machine_that_stays_slow_is_waited_for_and_then_believed() -> None:
     assert all(verdicts[-20:]), "what lasts is the usual speed"
 
 
+def test_a_round_in_which_one_reference_alone_is_slow_counts() -> None:
+    guard = Guard(lambda text: pytest.fail(text))
+    for _ in range(10):
+        assert guard.accepts({"one thread": 5.0, "two threads": 3.0})
+    assert guard.accepts({"one thread": 5.0, "two threads": 4.5})
+    assert not guard.accepts({"one thread": 7.5, "two threads": 4.5})
+
+
 def test_pinning_moves_the_calling_thread_and_gives_it_back() -> None:
     before = usable_cores()
     pinning = Pinning()

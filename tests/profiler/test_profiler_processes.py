@@ -7,13 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from devices.measurement import Cell, Measurement, Sample, Turn, reference_workload
+from devices.measurement import Cell, Measurement, Sample, Turn
+from devices.reference import reference_workload
 from devices.stopwatch import Policy
 from devices.store import SampleStore
 from devices.workload import Workload
@@ -93,7 +95,8 @@ def test_cells_of_many_kinds_are_measured_in_one_go_with_a_reference_for_each(cr
             ITEMS, cells, "onnxruntime", Policy(rounds=2), processes=2, store=store, reference="reference", crew=crew
         )
         assert found.keys() == {(cell.key, cell.workload) for cell in cells} | {("reference", each) for each in own}
-        assert all(measured.samples == 4 and measured.p50_ms > 0 for measured in found.values())
+        # Some may have been taken while the machine was at another speed.
+        assert all(measured.samples in (3, 4) and measured.p50_ms > 0 for measured in found.values())
         # Each process had its turn at the whole batch, and none measured while another did.
         processes = [sample.process for sample in store.samples()]
         assert processes == sorted(processes)
@@ -169,6 +172,38 @@ def test_extra_rounds_are_not_taken_twice(tmp_path: Path, crew: Crew) -> None:
         found = measure_cells(ITEMS, cells, "onnxruntime", policy, processes=1, store=store, crew=crew)
         assert found["stack", SHORT].samples == 5
         assert measure_cells(ITEMS, cells, "onnxruntime", policy, processes=1, store=store) == found
+
+
+def test_what_was_timed_on_another_machine_so_to_speak_is_taken_again(tmp_path: Path, crew: Crew) -> None:
+    cells, policy = [Cell("stack", SHORT), Cell("student", SHORT)], Policy(rounds=3, retakes=1)
+    with SampleStore(":memory:") as first:
+        measure_cells(
+            ITEMS, cells, "onnxruntime", Policy(rounds=3), processes=2, store=first, reference="reference", crew=crew
+        )
+        samples = first.samples()
+
+    def slowed(one: Sample) -> Sample:
+        return replace(one, milliseconds=4 * one.milliseconds) if one.process == 1 and one.key == "reference" else one
+
+    with SampleStore(tmp_path / "s.sqlite") as store:
+        store.add_items({key: item_to_json(item) for key, item in ITEMS.items()})
+        for one in samples:
+            # A reference as steady as paper, but for one process.
+            steady = replace(one, milliseconds=1.0) if one.key == "reference" else one
+            store.add(slowed(steady))
+
+        def models() -> list[Sample]:
+            measure_cells(
+                ITEMS, cells, "onnxruntime", policy, processes=2, store=store, reference="reference", crew=crew
+            )
+            return [one for one in store.samples() if one.key != "reference"]
+
+        after = models()
+        again = models()
+    assert max(one.round for one in again) == 5, "no more than once"
+    assert places(after) == sorted(
+        (cell.key, process, number) for cell in cells for process in range(2) for number in range(3 + 3 * process)
+    )
 
 
 def test_a_disk_that_is_full_stops_the_work_and_it_goes_on_later(tmp_path: Path, crew: Crew) -> None:
