@@ -44,8 +44,9 @@ types: $(STAMP)
 floors: $(STAMP)
 	lint-imports
 
+# Two at a time, whole files each, so that what a file's tests share is made once.
 tests: $(STAMP)
-	python -m pytest
+	python -m pytest --numprocesses 2 --dist loadfile
 
 # What users install is the wheel, not this folder: build it, install it beside .venv's libraries (whose own .pth files,
 # our editable install among them, are not followed from here), and use it from a folder that holds none of our sources.

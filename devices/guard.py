@@ -60,7 +60,7 @@ class Guard:
     def _slowness(self, reference_ms: Mapping[str, float]) -> float:
         """The least over the references: a slow machine is slow for all of them, whatever their threads.
 
-        One alone had a hiccup; two threads alone are slow in a mode (`devices.modes`) that no repeating ends.
+        One alone had a hiccup; two threads alone are slow where two processors are halves of one core, and that lasts.
         """
         known = {key: value for key, value in reference_ms.items() if len(self._seen[key]) >= FEWEST}
         ratios = [value / float(np.median(self._seen[key])) for key, value in known.items()]

@@ -4,8 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from devices.measurement import Sample
 from devices.workload import Precision, Workload
 
@@ -37,14 +35,10 @@ def reference_samples(samples: Iterable[Sample], reference_key: str) -> dict[Cir
     return dict(found)
 
 
-UNDISTURBED = 0.25
-"""Quantile of the reference's durations that is the machine's usual one: whatever else a machine does makes it slower,
-never faster, and on a shared one that may be most of the time."""
-
-
-def usual_speeds(references: Mapping[Circumstance, Sequence[Sample]]) -> dict[tuple[int, Precision], float]:
-    """The reference's ms by threads and precision when nothing disturbs it: one of its samples, over all processes."""
-    durations: dict[tuple[int, Precision], list[float]] = defaultdict(list)
+def fastest_ms(references: Mapping[Circumstance, Sequence[Sample]]) -> dict[tuple[int, Precision], float]:
+    """The reference's fastest sample over all processes, by threads and precision."""
+    found: dict[tuple[int, Precision], float] = {}
     for (_, threads, precision), samples in references.items():
-        durations[threads, precision] += [sample.milliseconds for sample in samples]
-    return {at: float(np.quantile(values, UNDISTURBED, method="lower")) for at, values in durations.items()}
+        fastest = min(sample.milliseconds for sample in samples)
+        found[threads, precision] = min(fastest, found.get((threads, precision), fastest))
+    return found

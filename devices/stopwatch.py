@@ -4,7 +4,7 @@ import gc
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from math import inf, pi, sqrt
+from math import ceil, inf, pi, sqrt
 from time import time
 from typing import Any
 
@@ -16,6 +16,9 @@ from devices.target import Session
 
 PATIENCE_MS = 100.0
 """A session this slow is warm after fewer runs than the policy asks for, and too large for any cache to stay warm."""
+
+SETTLED_MS = 10.0
+"""So long a session runs unseen to fill its caches, if it has the runs for that: one that takes longer is enough."""
 
 STEADY = 0.05
 """A session is warm once the medians of two series of runs agree to this share."""
@@ -33,14 +36,13 @@ HALF_INTERVAL = 1.96 * sqrt(pi / 2) / 1.349
 class Policy:
     """How much is measured.
 
-    In each round every open session runs `settle_runs` times unseen, so that its weights are in the cache as they are
-    when a model is used again and again, and then as many times as fit `sample_ms`, at least once and at most
-    `max_runs` times; the median of these is the sample. Beyond `rounds` up to `extra_rounds` follow for a session
-    whose median is not yet known to `tolerance_percent`, unless its samples took `most_ms` already. At most
-    `held_open` sessions, or as many as fit `held_gib`, are open at once: memory is finite, and drift within a batch is
-    what the rounds can see. `pinned` ones keep to as many cores as their workload has threads. Where the machine was
-    another one (`devices.modes`) for most of a session's samples, they are taken again once all else is done, at most
-    `retakes` times.
+    In each round every open session runs up to `settle_runs` times unseen, so that its weights are in the cache as they
+    are when a model is used again and again, and then as many times as fit `sample_ms`, at least once and at most
+    `max_runs` times; the median of these is the sample. Beyond `rounds` up to `extra_rounds` follow for a session whose
+    median is not yet known to `tolerance_percent`, unless its samples took `most_ms` already. At most `held_open`
+    sessions, or as many as fit `held_gib`, are open at once: memory is finite, and drift within a batch is what the
+    rounds can see. `pinned` ones keep to as many cores as their workload has threads. What had no quiet moment in a
+    process (`profiler.timing`) is taken again there once all else is done, at most `retakes` times.
     """
 
     rounds: int = 5
@@ -113,9 +115,11 @@ def warm_up(session: Session, policy: Policy) -> float:
 
 def sample_ms(session: Session, duration_ms: float, policy: Policy) -> float:
     """Settle, then the median of as many runs as the policy has for a session of this duration."""
-    for _ in range(policy.settle_runs if duration_ms < PATIENCE_MS else 0):
+    duration = max(duration_ms, 1e-6)
+    settling = min(policy.settle_runs, ceil(SETTLED_MS / duration)) if duration < PATIENCE_MS else 0
+    for _ in range(settling):
         session.time_ms()
-    runs = int(np.clip(policy.sample_ms / max(duration_ms, 1e-6), 1, policy.max_runs))
+    runs = int(np.clip(policy.sample_ms / duration, 1, policy.max_runs))
     return float(np.median([session.time_ms() for _ in range(runs)]))
 
 

@@ -52,7 +52,7 @@ def _part_scale(rows: Rows, terms: Matrix) -> float:
     scale = 1.0
     if not parts.any():
         return scale
-    weights = np.where(parts, PART_WEIGHT, 1.0)
+    weights = rows.weights * np.where(parts, PART_WEIGHT, 1.0)
     for _ in range(SCALE_STEPS):
         law = fit_relative(terms, np.where(parts, rows.latency_ms / scale, rows.latency_ms), weights)
         scale = float(np.exp(np.median(np.log(rows.latency_ms[parts] / (terms[parts] @ law)))))
@@ -67,7 +67,7 @@ def fitted(rows: Rows, seed: int) -> CircumstanceModel:
     regressor.fit(
         features,
         np.where(rows.whole, rows.latency_ms, rows.latency_ms / scale),
-        np.where(rows.whole, 1.0, PART_WEIGHT),
+        rows.weights * np.where(rows.whole, 1.0, PART_WEIGHT),
         groups=rows.groups,
         learn=rows.whole,
     )
@@ -105,7 +105,8 @@ def adapted(base: CircumstanceModel, rows: Rows) -> CircumstanceModel:
     """The base moved to where these few whole students were measured; blocks and totals that it knows stay known."""
     whole = np.flatnonzero(rows.whole)
     features, latency = per_workload(rows, feature_table)[whole], rows.latency_ms[whole]
-    regressor = _scaled_by_kind(base.regressor, features, latency).adapt(features, latency)
+    scaled = _scaled_by_kind(base.regressor, features, latency)
+    regressor = scaled.adapt(features, latency, rows.weights[whole])
     return CircumstanceModel(regressor, base.ranges.on([rows.workloads[row] for row in whole]), base.part_scale)
 
 

@@ -19,12 +19,16 @@ Students = Sequence[StudentSpec] | BlockTable
 
 @dataclass(frozen=True)
 class Observation:
-    """`latency_ms` of `blocks` run one after another; `whole` where they are a student from ids to answer."""
+    """`latency_ms` of `blocks` run one after another; `whole` where they are a student from ids to answer.
+
+    `weight` is how much it counts beside one that is known as well as most.
+    """
 
     blocks: tuple[Block, ...]
     whole: bool
     workload: Workload
     latency_ms: float
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Rows:
     workloads: tuple[Workload, ...]
     whole: npt.NDArray[np.bool_]
     latency_ms: Vector
+    weights: Vector
     groups: npt.NDArray[np.int64]
     """Equal for equal blocks, so that one student on two workloads is never both learnt from and tested on."""
 
@@ -69,6 +74,7 @@ def _rows(observations: Sequence[Observation]) -> Rows:
         workloads=tuple(one.workload for one in observations),
         whole=np.array([one.whole for one in observations]),
         latency_ms=np.array([one.latency_ms for one in observations]),
+        weights=np.array([one.weight for one in observations]),
         groups=np.array([numbers.setdefault(one.blocks, len(numbers)) for one in observations]),
     )
 

@@ -7,23 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from devices.measurement import Measurement
+from devices.undisturbed import Undisturbed
 
-MEDIAN_OF_THREE = math.sqrt(1 - math.sqrt(3) / math.pi)
-"""Standard deviation of the median of three normal numbers beside their own."""
-
-USUAL_OF_THREE = math.sqrt(math.log(2))
-"""Median of the sample standard deviations of threes of normal numbers beside the true one."""
-
-MEAN_ABSOLUTE = math.sqrt(2 / math.pi)
-"""Mean absolute value of a normal number beside its standard deviation."""
+DEVIATION_OF_DELAYS = 2 / math.e
+"""Mean absolute deviation of an exponential number from its mean, in means: delays are such, by and large."""
 
 
 @dataclass(frozen=True)
 class ErrorBudget:
     """Mean absolute errors in per cent of the latency.
 
-    `noise` is how far the median of three processes lies from what very many would say; `held_out` the error on whole
+    `noise` is how far the fastest of the processes lies from what it is on average; `held_out` the error on whole
     students that a fold left out, `fresh` that on the fresh students of the check. What noise does not explain of the
     one is the `model`'s, what the folds do not explain of the other the `transfer`'s: squares add up, as those of
     independent errors do. None where there were too few students for folds.
@@ -51,12 +45,12 @@ class ErrorBudget:
         return {**asdict(self), "words": self.words}
 
 
-def noise_percent(measurements: Iterable[Measurement]) -> float:
-    """Mean absolute error in per cent of a median of three processes, from how far they disagree on each model."""
-    floors = [one.noise_floor_percent for one in measurements]
-    # The mean of small samples' deviations would follow a single disturbed process.
-    usual = float(np.median(floors)) / USUAL_OF_THREE if floors else 0.0
-    return MEAN_ABSOLUTE * MEDIAN_OF_THREE * usual
+def noise_percent(measurements: Iterable[Undisturbed]) -> float:
+    """Mean absolute error in per cent of a fastest process, from how far the second fastest lies behind."""
+    unsure = [one.unsure_percent * (1 - 1 / len(one.process_ms)) for one in measurements]
+    # A mean would follow a few models that had no quiet moment; an exponential's is this far above its median.
+    usual = float(np.median(unsure)) / math.log(2) if unsure else 0.0
+    return DEVIATION_OF_DELAYS * usual
 
 
 def beyond(whole: float, part: float) -> float:

@@ -13,7 +13,7 @@ from export.items import Item, item_from_json, item_key, item_to_json
 from predictor.observation import Observation, circumstances
 from profiler.active import candidates, enough_whole, form_committee, least_sure
 from profiler.measuring_process import Crew
-from profiler.observed import measured_so_far, observations, only
+from profiler.observed import measured_so_far, observations
 from profiler.plan import STUDENT_CELLS, Effort, Plan
 from profiler.processes import measure_cells
 from profiler.timetable import Timetable, busy_seconds
@@ -72,7 +72,7 @@ class Work:
                 deadline=deadline,
                 crew=self.crew,
             )
-            return {"cells": len(only(done, cells))}
+            return {"cells": sum((cell.key, cell.workload) in done for cell in cells)}
 
         return self.run.stage(name, timed)
 

@@ -1,39 +1,60 @@
 """What samples come to for a fit: observations of blocks, and predictions beside them."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from devices.measurement import Cell, Measurement
+from devices.measurement import Cell
 from devices.store import SampleStore
-from devices.summary import processes_of, summarise
+from devices.undisturbed import Undisturbed, undisturbed
 from devices.workload import Workload
 from export.items import Item, Stack, item_blocks
 from predictor.latency import LatencyPredictor
-from predictor.observation import Observation
+from predictor.observation import Circumstances, Observation, circumstances
 from profiler.workloads import WorkloadRange
 from students.table import BlockTable
 
-Measurements = Mapping[tuple[str, Workload], Measurement]
+MISSED_PERCENT = 3.0
+"""Of a latency: about what a law misses of a model that was measured without noise."""
+
+Measurements = Mapping[tuple[str, Workload], Undisturbed]
 
 
-def measured_so_far(store: SampleStore, reference: str, processes: int) -> dict[tuple[str, Workload], Measurement]:
-    """Everything in the store that was timed in as many processes, with the drift of the machine divided out."""
-    samples = store.samples()
-    visited = processes_of(samples)
-    return {place: one for place, one in summarise(samples, reference).items() if visited[place] == processes}
+def measured_so_far(store: SampleStore, reference: str, processes: int) -> dict[tuple[str, Workload], Undisturbed]:
+    """Everything in the store that was timed in as many processes, as it is on an undisturbed machine."""
+    found = undisturbed(store.samples(), reference)
+    return {place: one for place, one in found.items() if len(one.process_ms) == processes}
 
 
-def only(measurements: Measurements, cells: Collection[Cell]) -> dict[tuple[str, Workload], Measurement]:
+def only(measurements: Measurements, cells: Collection[Cell]) -> dict[tuple[str, Workload], Undisturbed]:
     """The measurements of these cells, as far as there are any."""
     places = [(cell.key, cell.workload) for cell in cells]
     return {place: measurements[place] for place in places if place in measurements}
 
 
-def only_within(measurements: Measurements, part: WorkloadRange) -> dict[tuple[str, Workload], Measurement]:
+def only_within(measurements: Measurements, part: WorkloadRange) -> dict[tuple[str, Workload], Undisturbed]:
     """The measurements on workloads of a range."""
     return {place: one for place, one in measurements.items() if part.holds(place[1])}
+
+
+def _weights(measurements: Measurements) -> dict[tuple[str, Workload], float]:
+    """How much each counts beside one as sure as most, since a law misses some of any.
+
+    Two processes say little about how sure a model is, so that what others on the same threads and in the same
+    precision show counts as much.
+    """
+    unsure: dict[Circumstances, list[float]] = defaultdict(list)
+    for (_, workload), one in measurements.items():
+        unsure[circumstances(workload)].append(one.unsure_percent)
+    usual = {pair: float(np.median(found)) for pair, found in unsure.items()}
+    weights = {}
+    for place, one in measurements.items():
+        typical = usual[circumstances(place[1])]
+        own = (typical**2 + one.unsure_percent**2) / 2
+        weights[place] = (MISSED_PERCENT**2 + typical**2) / (MISSED_PERCENT**2 + own)
+    return weights
 
 
 def observations(items: Mapping[str, Item], measurements: Measurements) -> list[Observation]:
@@ -42,8 +63,11 @@ def observations(items: Mapping[str, Item], measurements: Measurements) -> list[
     Those of `items` alone, in the order of the measurements.
     """
     blocks = {key: item_blocks(item) or () for key, item in items.items()}
+    weights = _weights(measurements)
     return [
-        Observation(blocks[key], not isinstance(items[key], Stack), workload, measurement.p50_ms)
+        Observation(
+            blocks[key], not isinstance(items[key], Stack), workload, measurement.latency_ms, weights[key, workload]
+        )
         for (key, workload), measurement in measurements.items()
         if key in items
     ]

@@ -49,7 +49,7 @@ def check_predictor(predictor: LatencyPredictor, evidence: Evidence, workloads: 
         if not mine:
             continue
         floors = [
-            one.noise_floor_percent
+            one.unsure_percent
             for (key, workload), one in evidence.measurements.items()
             if key in evidence.check and part.holds(workload)
         ]

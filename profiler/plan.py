@@ -95,7 +95,9 @@ EFFORTS.register("standard")(
         most_flops=2.4e10,
         anchor_flops=6e10,
         minutes=11.0,
-        policy=Policy(rounds=3, settle_runs=3, sample_ms=20.0, max_runs=60, extra_rounds=2, tolerance_percent=2.5),
+        policy=Policy(
+            rounds=3, settle_runs=3, sample_ms=20.0, max_runs=60, extra_rounds=2, tolerance_percent=2.5, retakes=1
+        ),
         rounds=3,
     )
 )
@@ -117,7 +119,9 @@ EFFORTS.register("thorough")(
         most_flops=5e10,
         anchor_flops=1.2e11,
         minutes=60.0,
-        policy=Policy(rounds=5, settle_runs=3, sample_ms=30.0, max_runs=90, extra_rounds=5, tolerance_percent=0.7),
+        policy=Policy(
+            rounds=5, settle_runs=3, sample_ms=30.0, max_runs=90, extra_rounds=5, tolerance_percent=0.7, retakes=1
+        ),
         rounds=6,
     )
 )

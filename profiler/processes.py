@@ -71,9 +71,9 @@ def measure_cells(
 
     Cells go batch by batch, in the order given, to one process after another, minutes apart where there are many
     (`profiler.turns`); only one measures at a time. `reference` names the item that runs in every round, for each
-    number of threads and precision under its own workload (`devices.reference.reference_workload`), by which drift
-    is divided out; without it latencies are as they were clocked. What `store` has already is not measured again, and
-    every new sample is written to it. No batch begins that would not be through all processes by `deadline` (seconds
+    number of threads and precision under its own workload (`devices.reference.reference_workload`), and tells how fast
+    the machine was; the answer is as clocked either way. What `store` has already is not measured again, and every new
+    sample is written to it. No batch begins that would not be through all processes by `deadline` (seconds
     since 1970). The answer has the cells that every process has measured, and the reference. `crew` are processes that
     stay ready for further calls, of the same target and seed; without it they are started for this call.
 
@@ -107,7 +107,7 @@ def measure_cells(
         else:
             hands = crew or stack.enter_context(Crew(target, seed, _beside(kept), said.say))
             measuring = Measuring(hands, items, policy, processes, steady, deadline)
-            taken = taken_in_turns(measuring, asked, known, kept)
+            taken = taken_in_turns(measuring, asked, known)
         # A failure to store a sample must stop whoever measures the next one.
         for found in stack.enter_context(closing(taken)):
             if isinstance(found, Turn):
@@ -119,7 +119,7 @@ def measure_cells(
                 advance()
         whole = {cell for cell in asked if not any(missing_rounds(known, cell, at, policy) for at in range(processes))}
         samples = [sample for sample in kept.samples(items) if Cell(sample.key, sample.workload) in whole | own]
-        return summarise(samples, steady)
+        return summarise(samples)
 
 
 @contextmanager

@@ -134,27 +134,27 @@ def drift(evidence: Evidence, part: WorkloadRange) -> go.Figure:
 
 
 def noise(evidence: Evidence, part: WorkloadRange) -> go.Figure:
-    """How far the processes disagree about each model, in percent."""
-    floors = [found.noise_floor_percent for found in only_within(evidence.measurements, part).values()]
+    """How far two processes disagree about each model at its fastest, in percent."""
+    floors = [found.unsure_percent for found in only_within(evidence.measurements, part).values()]
     figure = go.Figure(go.Histogram(x=floors, nbinsx=40))
-    figure.update_layout(title=f"Noise floor of each model, {part.key}, median {np.median(floors):.2f} %")
-    figure.update_xaxes(title="standard deviation of the process medians, %")
+    figure.update_layout(title=f"How unsure each model is, {part.key}, median {np.median(floors):.2f} %")
+    figure.update_xaxes(title="second fastest process beyond the fastest, %")
     figure.update_yaxes(title="models")
     return figure
 
 
 def model_table(evidence: Evidence) -> tuple[list[str], list[list[object]]]:
     """Headers and rows of the slowest measurements."""
-    found = sorted(evidence.measurements.values(), key=lambda one: -one.p50_ms)[:MOST_ROWS]
-    headers = ["model", "workload", "used for", "p50 ms", "p90 ms", "noise floor %", "samples"]
+    found = sorted(evidence.measurements.values(), key=lambda one: -one.latency_ms)[:MOST_ROWS]
+    headers = ["model", "workload", "used for", "undisturbed ms", "slowest process ms", "unsure %", "samples"]
     return headers, [
         [
             one.key,
             one.workload.key,
             "check" if one.key in evidence.check else "fit",
-            one.p50_ms,
-            one.p90_ms,
-            one.noise_floor_percent,
+            one.latency_ms,
+            one.process_ms[-1],
+            one.unsure_percent,
             one.samples,
         ]
         for one in found

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from time import time
 
 from devices.measurement import Cell, Sample, Turn
-from devices.modes import in_usual_mode
 from devices.reference import reference_workload
 from devices.stopwatch import Policy, unsure
-from devices.store import SampleStore
 from devices.workload import Workload
 from export.items import Item
 from profiler.batches import batches
@@ -17,8 +15,8 @@ from profiler.job import Batch, Task
 from profiler.measuring_process import Crew
 from profiler.turns import turns
 
-FEWEST_USUAL = 2
-"""Samples of a process in the machine's usual mode that make taking others needless."""
+CONFIRMED = 1.05
+"""A process whose fastest sample took this many times the fastest of all had no quiet moment."""
 
 Known = defaultdict[tuple[Cell, int], dict[int, float]]
 """(cell, process) → round → milliseconds: what is stored."""
@@ -58,23 +56,16 @@ def _timed(measuring: Measuring, cells: Sequence[Cell], known: Known) -> Iterato
     yield from _taken(measuring, len(order), tasks, known)
 
 
-def _retaken(
-    measuring: Measuring, cells: Sequence[Cell], known: Known, store: SampleStore, retake: int
-) -> Iterator[Sample | Turn]:
-    """Further rounds for what was timed while the machine was another one, in the processes where it was."""
-    policy = measuring.policy
-    if measuring.reference is None:
-        return
-    samples = store.samples(measuring.items)
-    usual: dict[tuple[Cell, int], int] = defaultdict(int)
-    for sample, clean in zip(samples, in_usual_mode(samples, measuring.reference), strict=True):
-        usual[Cell(sample.key, sample.workload), sample.process] += bool(clean)
+def _retaken(measuring: Measuring, cells: Sequence[Cell], known: Known, retake: int) -> Iterator[Sample | Turn]:
+    """Further rounds for cells that had no quiet moment in a process, in that process."""
+    policy, shared = measuring.policy, range(measuring.processes)
     most = retake * policy.rounds + policy.extra_rounds
 
     def again(cell: Cell, process: int) -> bool:
-        return usual[cell, process] < FEWEST_USUAL and 0 < len(known[cell, process]) <= most
+        fastest = [min(found.values()) for other in shared if (found := known[cell, other])]
+        mine = known[cell, process]
+        return 0 < len(mine) <= most and min(mine.values()) > CONFIRMED * min(fastest)
 
-    shared = range(measuring.processes)
     order = list(batches(measuring.items, [cell for cell in cells if any(again(cell, at) for at in shared)], policy))
     tasks = {
         (number, process): tuple(_further(known[cell, process], cell, policy) for cell in batch if again(cell, process))
@@ -123,10 +114,8 @@ def _first_rounds(known: Known, tasks: Sequence[Task], process: int, reference: 
     return {workload: max(known[Cell(reference, workload), process], default=-1) + 1 for workload in workloads}
 
 
-def taken_in_turns(
-    measuring: Measuring, cells: Sequence[Cell], known: Known, store: SampleStore
-) -> Generator[Sample | Turn, None, None]:
-    """Samples and turns of everything; `known` and `store` are to grow with the samples."""
+def taken_in_turns(measuring: Measuring, cells: Sequence[Cell], known: Known) -> Generator[Sample | Turn, None, None]:
+    """Samples and turns of everything; `known` is to grow with the samples."""
     yield from _timed(measuring, cells, known)
     for retake in range(1, measuring.policy.retakes + 1):
-        yield from _retaken(measuring, cells, known, store, retake)
+        yield from _retaken(measuring, cells, known, retake)

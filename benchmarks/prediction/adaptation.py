@@ -59,14 +59,14 @@ def _summary(error: Error, samples: Sequence[Sequence[Observation]]) -> dict[str
 
 
 def move_figures(move: Move, full_mape_percent: float, seed: int) -> dict[str, Any]:
-    """MAPE by number of samples, adapted and from scratch, on held-out rows without the machine's drift.
+    """MAPE by number of samples, adapted and from scratch, on held-out rows.
 
     `over_full` is the MAPE over that of everything the profile measured; None stands where nothing could be fitted.
     """
     base = LatencyPredictor.fit(move.known, seed=seed)
     asked = [as_observation(row) for row in move.asked]
 
-    measured = np.array([row.steady_ms for row in move.asked])
+    measured = np.array([row.undisturbed_ms for row in move.asked])
 
     def mape(predicted: Vector) -> float:
         return errors(predicted, measured).mape_percent

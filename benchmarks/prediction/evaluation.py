@@ -11,7 +11,6 @@ from prediction.figures import TRUTHS, Guess, Row, group_figures, noise_figures,
 from prediction.held_out import NAMED, shape_name
 from prediction.learnt import Learnt, as_observation
 from predictor.latency import LatencyPredictor
-from predictor.observation import Circumstances, circumstances
 from profiler.observed import predicted_ms
 
 OURS = "ours"
@@ -67,8 +66,8 @@ def precision_figures(found: Predictions) -> dict[str, Any]:
                 "shape": shape_name(row.spec),
                 "workload": row.workload.key,
                 "predicted_ms": guess.predicted_ms,
+                "undisturbed_ms": row.undisturbed_ms,
                 "clocked_ms": row.clocked_ms,
-                "steady_ms": row.steady_ms,
             }
             for row, guess in zip(named.rows, named.guesses[OURS], strict=True)
         ],
@@ -87,37 +86,29 @@ def by_precision(found: Predictions) -> dict[str, Any]:
 
 
 def row_lines(found: Predictions) -> list[list[Any]]:
-    """Each row with our guess: kind, key, workload, predicted, low, high, clocked, steady (all ms), noise in %."""
+    """Each row with our guess: kind, key, workload, predicted, low, high, undisturbed, clocked ms, unsure %."""
     return [
         [
             row.kind,
             row.key,
             row.workload.key,
-            *(guess.predicted_ms, guess.low_ms, guess.high_ms, row.clocked_ms, row.steady_ms, row.noise_percent),
+            *(guess.predicted_ms, guess.low_ms, guess.high_ms, row.undisturbed_ms, row.clocked_ms, row.unsure_percent),
         ]
         for row, guess in zip(found.rows, found.guesses[OURS], strict=True)
     ]
 
 
-def disagreement(
-    first: LatencyPredictor, second: LatencyPredictor, rows: Sequence[Row], slower: Mapping[Circumstances, float]
-) -> dict[str, Any]:
-    """How far two predictors are apart on the same students, in per cent, and which way the second leans.
-
-    `slower` is how many times as long as for the first profile the reference took for the second: what the machine did.
-    """
+def disagreement(first: LatencyPredictor, second: LatencyPredictor, rows: Sequence[Row]) -> dict[str, Any]:
+    """How far two predictors are apart on the same students, in per cent, and which way the second leans."""
     asked = [as_observation(row) for row in rows]
     ratios = predicted_ms(second, asked) / predicted_ms(first, asked)
-    machine = np.array([slower[circumstances(row.workload)] for row in rows])
-    found: dict[str, Any] = {"students": len({row.key for row in rows})}
-    for truth, apart in zip(TRUTHS, (ratios, ratios / machine), strict=True):
-        off = 100 * np.abs(apart - 1)
-        found[truth] = {
-            "median_percent": float(np.median(off)),
-            "p90_percent": float(np.percentile(off, 90)),
-            "lean_percent": float(100 * (np.median(apart) - 1)),
-        }
-    return found
+    off = 100 * np.abs(ratios - 1)
+    return {
+        "students": len({row.key for row in rows}),
+        "median_percent": float(np.median(off)),
+        "p90_percent": float(np.percentile(off, 90)),
+        "lean_percent": float(100 * (np.median(ratios) - 1)),
+    }
 
 
 def rounded(value: Any) -> Any:

@@ -18,17 +18,17 @@ Vector = npt.NDArray[np.float64]
 class Row:
     """One held-out student in one workload, as it was measured.
 
-    `clocked_ms` is the median of the processes' medians of what the clock said; `steady_ms` is that with the
-    reference's drift divided out, both within the run and since the profile.
+    `undisturbed_ms` is what a predictor predicts (`devices.undisturbed`), `clocked_ms` the median of the processes'
+    medians, neighbours and all; `unsure_percent` is how unsure the former is.
     """
 
     kind: str
     key: str
     spec: StudentSpec
     workload: Workload
+    undisturbed_ms: float
     clocked_ms: float
-    steady_ms: float
-    noise_percent: float
+    unsure_percent: float
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,12 @@ class Guess:
 
 
 TRUTHS: dict[str, Callable[[Row], float]] = {
+    "undisturbed": lambda row: row.undisturbed_ms,
     "clocked": lambda row: row.clocked_ms,
-    "steady": lambda row: row.steady_ms,
 }
-"""What a prediction is held against: what the clock said, and that without the machine's drift."""
+"""What a prediction is held against: the machine alone, and the machine as it was, medians with all that went on."""
+
+JUDGED = "undisturbed"
 
 THIRDS = {"16–50 tokens": (0, 50), "51–161 tokens": (51, 161), "162–512 tokens": (162, 10**9)}
 """Thirds of the lengths in ratio."""
@@ -90,7 +92,7 @@ def worst_case(rows: Sequence[Row], guesses: Sequence[Guess], truth: str) -> dic
         "kind": row.kind,
         "predicted_ms": guess.predicted_ms,
         "measured_ms": TRUTHS[truth](row),
-        "noise_percent": row.noise_percent,
+        "unsure_percent": row.unsure_percent,
         "workload": row.workload.to_json(),
         "spec": row.spec.to_json(),
     }
@@ -109,6 +111,6 @@ def group_figures(rows: Sequence[Row], guesses: Sequence[Guess], truth: str) -> 
 
 
 def noise_figures(rows: Sequence[Row]) -> dict[str, float]:
-    """The spread of the processes' medians of one student: half of the rows are below the first number."""
-    noise = np.array([row.noise_percent for row in rows])
+    """How unsure the measurements are: half of the rows are below the first number."""
+    noise = np.array([row.unsure_percent for row in rows])
     return {"median_percent": float(np.median(noise)), "p90_percent": float(np.percentile(noise, 90))}

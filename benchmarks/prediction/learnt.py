@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devices.measurement import Measurement, Sample
-from devices.modes import believed
+from devices.measurement import Sample
+from devices.stability import stability
 from devices.store import SampleStore
-from devices.summary import processes_of, summarise
-from devices.workload import Workload
+from devices.summary import summarise
+from devices.undisturbed import undisturbed
 from export.items import Item, item_from_json, item_key
 from prediction.figures import Row
 from prediction.held_out import HeldOut, same_shape
@@ -25,36 +25,31 @@ from students.spec import StudentSpec
 
 def as_observation(row: Row) -> Observation:
     """The row as a predictor's own rows are."""
-    return Observation(row.spec.blocks(), True, row.workload, row.steady_ms)
+    return Observation(row.spec.blocks(), True, row.workload, row.undisturbed_ms)
 
 
 def reference_speeds(measured: Measurements, reference: str) -> dict[Circumstances, float]:
-    """Milliseconds of the reference for each threads and precision."""
-    return {circumstances(at): found.p50_ms for (key, at), found in measured.items() if key == reference}
+    """Milliseconds of the reference at its fastest, for each threads and precision."""
+    return {circumstances(at): found.process_ms[0] for (key, at), found in measured.items() if key == reference}
 
 
-def held_out_rows(
-    students: Sequence[HeldOut], samples: Sequence[Sample], reference: str, profile: Measurements
-) -> list[Row]:
-    """The rows that all processes measured; `steady_ms` is as if the machine were as fast as during the profile."""
-    clocked, level = summarise(believed(samples, reference)), summarise(samples, reference)
-    visited = processes_of(samples)
-    then, now = reference_speeds(profile, reference), reference_speeds(level, reference)
+def held_out_rows(students: Sequence[HeldOut], samples: Sequence[Sample], reference: str) -> list[Row]:
+    """The rows that all processes measured."""
+    clocked, alone = summarise(samples), undisturbed(samples, reference)
     rows = []
     for one in students:
         key = item_key(one.spec)
         for workload in one.workloads:
-            found = level.get((key, workload))
-            if found is not None and visited[key, workload] == PROCESSES:
-                speed = then[circumstances(workload)] / now[circumstances(workload)]
-                clock, steady = clocked[key, workload].p50_ms, found.p50_ms * speed
-                rows.append(Row(one.kind, key, one.spec, workload, clock, steady, found.noise_floor_percent))
+            found = alone.get((key, workload))
+            if found is not None and len(found.process_ms) == PROCESSES:
+                clock = clocked[key, workload].p50_ms
+                rows.append(Row(one.kind, key, one.spec, workload, found.latency_ms, clock, found.unsure_percent))
     return rows
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """What a target's profile measured for learning, the drift of the machine divided out.
+    """What a target's profile measured for learning, as it is on an undisturbed machine.
 
     Read from the samples alone: neither the predictor nor the plan need be those of today.
     """
@@ -65,7 +60,9 @@ class Learnt:
     """All rows that the profile's own predictor learns from."""
     rows: tuple[Observation, ...]
     """Those without students that are held out here, named shapes above all: what every contender learns from."""
-    measured: Mapping[tuple[str, Workload], Measurement]
+    measured: Measurements
+    stability: str
+    """How steady the machine was while the profile was made."""
 
 
 def profile_rows(folder: Path, held_out: Sequence[HeldOut]) -> Learnt:
@@ -74,13 +71,15 @@ def profile_rows(folder: Path, held_out: Sequence[HeldOut]) -> Learnt:
         raise UserError(f"{folder} is not a finished profile: run --stage profile first.")
     device = read_json(folder / DEVICE_FILE, "device profile")
     with SampleStore(folder / STORE_FILE, read_only=True) as store:
-        processes = 1 + max(sample.process for sample in store.samples())
+        samples, turns = store.samples(), store.turns()
+        processes = 1 + max(sample.process for sample in samples)
         measured = measured_so_far(store, device["reference"], processes)
         items = {key: item_from_json(value) for key, value in store.items().items()}
     known = {key: item for key, item in items.items() if not _is_check(item)}
     asked = {same_shape(one.spec) for one in held_out}
     kept = {key: item for key, item in known.items() if not _is_among(item, asked)}
-    return Learnt(device, tuple(observations(known, measured)), tuple(observations(kept, measured)), measured)
+    own, rows = (tuple(observations(some, measured)) for some in (known, kept))
+    return Learnt(device, own, rows, measured, stability(samples, device["reference"], turns).words)
 
 
 def _is_check(item: Item) -> bool:

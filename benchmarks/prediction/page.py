@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from prediction.evaluation import OURS
-from prediction.figures import TRUTHS
+from prediction.figures import JUDGED, TRUTHS
 from runs.files import read_json, write_bytes_atomic
 from students.layer_types import layer_text
 from students.spec import StudentSpec
@@ -27,7 +27,7 @@ FIGURES = {
 
 CORRELATIONS = ("spearman", "kendall")
 
-TRUTH_WORDS = {"clocked": "as clocked", "steady": "drift divided out"}
+TRUTH_WORDS = {"undisturbed": "undisturbed", "clocked": "as clocked"}
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -74,20 +74,19 @@ def _precision_parts(precision: str, found: Mapping[str, Any]) -> Iterator[str]:
     floor = found["noise_floor"]
     yield f"### {precision}"
     if found["random"]:
-        ours = found["random"]["clocked"][OURS]
+        ours = found["random"][JUDGED][OURS]
         yield (
-            f"{ours['students']} random students. Noise floor, the spread of one student's medians over the "
-            f"processes: {number(floor['median_percent'])} % in the median, {number(floor['p90_percent'])} % for one "
-            "in ten."
+            f"{ours['students']} random students. Their fastest samples in two processes differ by "
+            f"{number(floor['median_percent'])} % in the median, {number(floor['p90_percent'])} % for one in ten."
         )
         for truth in TRUTHS:
             rows = [figure_row(name, errors) for name, errors in found["random"][truth].items()]
             yield f"Errors, {TRUTH_WORDS[truth]}:"
             yield table(["contender", *FIGURES.values()], rows)
-        yield f"Ours by kind, threads and length, {TRUTH_WORDS['clocked']}:"
-        parts = [figure_row(f"{name} ({part['rows']})", part) for name, part in found["parts"]["clocked"].items()]
+        yield f"Ours by kind, threads and length, {TRUTH_WORDS[JUDGED]}:"
+        parts = [figure_row(f"{name} ({part['rows']})", part) for name, part in found["parts"][JUDGED].items()]
         yield table(["part (rows)", *FIGURES.values()], parts)
-        yield _worst_text(found["worst"]["clocked"])
+        yield _worst_text(found["worst"][JUDGED])
     if found["shapes"]:
         yield "Named shapes, none of which was learnt from:"
         yield named_table(found["shapes"])
@@ -109,7 +108,7 @@ def named_table(shapes: Sequence[Mapping[str, Any]]) -> str:
     lengths = list(dict.fromkeys(_length(key) for key in workloads))
     errors: dict[str, dict[int, float]] = {}
     for one in shapes:
-        off = 100 * (one["predicted_ms"] / one["clocked_ms"] - 1)
+        off = 100 * (one["predicted_ms"] / one["undisturbed_ms"] - 1)
         errors.setdefault(one["shape"], {})[_length(one["workload"])] = off
     rows = [
         [name, *(f"{found[at]:+.1f}" if at in found else "–" for at in lengths)]
@@ -166,11 +165,8 @@ def target_parts(result: Result) -> Iterator[str]:
             f"{again['minutes_after']:.0f} minutes after the first profile ended. How far both predictors are apart on "
             "the held-out students, and how much more the second says:"
         )
-        rows = [
-            [words, number(again[truth]["median_percent"]), number(again[truth]["p90_percent"]), lean(again[truth])]
-            for truth, words in TRUTH_WORDS.items()
-        ]
-        yield table(["two profiles", "median %", "one in ten, %", "second says"], rows)
+        rows = [[number(again["median_percent"]), number(again["p90_percent"]), lean(again)]]
+        yield table(["apart, median %", "one in ten, %", "the second says"], rows)
     yield "### The profile's own predictor"
     yield "It has also learnt the named shapes that the profile measured."
     rows = [
@@ -185,8 +181,10 @@ INTRODUCTION = """# Latency prediction, measured
 
 Written by `benchmarks/latency_prediction.py` from `benchmarks/results/latency_prediction/`. Every contender was fitted
 to the same measured rows and asked for students that none had seen, timed in other processes after the wait that is
-named. *As clocked* is what the clock said; *drift divided out* is that over the speed of the reference block, which ran
-in every round. A bar counts as met by what the clock said.
+named. *Undisturbed* is what a profile learns and a predictor predicts: the fastest sample over three processes,
+minutes apart, less what the reference block lost even beside that (`devices/undisturbed.py`). *As clocked* is the
+median of the processes' medians, with all that the machine's neighbours did meanwhile. A bar counts as met by the
+former.
 """
 
 

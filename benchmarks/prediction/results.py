@@ -7,7 +7,7 @@ from typing import Any
 
 from devices.stability import stability
 from devices.store import SampleStore
-from devices.summary import summarise
+from devices.undisturbed import undisturbed
 from prediction.adaptation import Move, move_figures
 from prediction.bars import bar_lines
 from prediction.contenders import our_guesses
@@ -51,11 +51,11 @@ def read_measured(place: Place) -> Measured:
     learnt = profile_rows(place.profile, students)
     with SampleStore(place.held_out / STORE_FILE, read_only=True) as store:
         samples, turns = store.samples(), store.turns()
-    rows = held_out_rows(students, samples, reference, learnt.measured)
+    rows = held_out_rows(students, samples, reference)
     if not rows:
         raise UserError(f"{place.held_out} has no student that all processes measured: run --stage held-out again.")
     then = reference_speeds(learnt.measured, reference)
-    now = reference_speeds(summarise(samples, reference), reference)
+    now = reference_speeds(undisturbed(samples), reference)
     return Measured(
         place=place,
         settings=settings,
@@ -114,10 +114,8 @@ def again_figures(here: Measured, own: LatencyPredictor) -> dict[str, Any]:
         return {}
     second = profile_rows(here.place.again, ())
     minutes = (second.device["finished_at"] - second.device["seconds"] - here.learnt.device["finished_at"]) / 60
-    then, now = (reference_speeds(learnt.measured, learnt.device["reference"]) for learnt in (here.learnt, second))
-    slower = {pair: now[pair] / then[pair] for pair in now if pair in then}
     other = LatencyPredictor.fit(second.own, seed=second.device["seed"])
-    return {"minutes_after": minutes, **disagreement(own, other, here.rows, slower)}
+    return {"minutes_after": minutes, **disagreement(own, other, here.rows)}
 
 
 def result_of(here: Measured, others: Sequence[Measured], progress: Progress) -> dict[str, Any]:
@@ -131,7 +129,7 @@ def result_of(here: Measured, others: Sequence[Measured], progress: Progress) ->
     adaptation = {}
     for move in moves(here, others):
         progress.say(f"{target}: adapting, {move.name}")
-        full = set_figures(move.asked, [by_row[row] for row in move.asked], "steady")
+        full = set_figures(move.asked, [by_row[row] for row in move.asked], "undisturbed")
         adaptation[move.name] = move_figures(move, full["mape_percent"], seed)
     result = {
         "target": target,
@@ -142,7 +140,7 @@ def result_of(here: Measured, others: Sequence[Measured], progress: Progress) ->
             "samples": device["samples"],
             "rows_learnt_from": len(here.learnt.rows),
             "rows_left_out": len(here.learnt.own) - len(here.learnt.rows),
-            "stability": device["stability"]["words"],
+            "stability": here.learnt.stability,
             "error_budget": device["error_budget"]["words"],
         },
         "held_out": {

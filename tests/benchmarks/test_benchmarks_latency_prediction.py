@@ -138,26 +138,28 @@ def test_figures_are_those_of_the_rows(load: Any) -> None:
         figures.Row("outside", "b", SPEC, Workload(1, 300, 2), 100.0, 200.0, 3.0),
     ]
     guesses = [figures.Guess(11.0, 9.0, 13.0), figures.Guess(98.0, 97.0, 99.0)]
-    found = figures.set_figures(rows, guesses, "clocked")
+    found = figures.set_figures(rows, guesses, "undisturbed")
     assert found["mape_percent"] == pytest.approx(6.0)
     assert found["within_5_percent"] == found["interval_90_holds_percent"] == 50.0
-    assert figures.set_figures(rows, guesses, "steady")["mape_percent"] == pytest.approx((45 + 51) / 2)
-    assert figures.worst_case(rows, guesses, "clocked")["error_percent"] == pytest.approx(10.0)
-    assert StudentSpec.from_json(figures.worst_case(rows, guesses, "clocked")["spec"]) == SPEC
-    parts = figures.group_figures(rows, guesses, "clocked")
+    assert figures.set_figures(rows, guesses, "clocked")["mape_percent"] == pytest.approx((45 + 51) / 2)
+    assert figures.worst_case(rows, guesses, "undisturbed")["error_percent"] == pytest.approx(10.0)
+    assert StudentSpec.from_json(figures.worst_case(rows, guesses, "undisturbed")["spec"]) == SPEC
+    parts = figures.group_figures(rows, guesses, "undisturbed")
     assert parts["kind: outside"]["mape_percent"] == pytest.approx(2.0)
     assert {name.partition(":")[0] for name in parts} == set(figures.GROUPINGS)
     assert "interval_90_holds_percent" not in figures.set_figures(rows, [figures.Guess(1.0)] * 2, "clocked")
 
 
-def test_bars_are_met_by_what_the_clock_said(load: Any) -> None:
+def test_bars_are_met_by_the_undisturbed_latency(load: Any) -> None:
     bars = load("prediction.bars")
     assert bars.Bar("mape_percent", 2.5, True).reached(2.5) and not bars.Bar("kendall", 0.97, False).reached(0.96)
-    line = bars._line("x", bars.Bar("mape_percent", 2.5, True), {"clocked": 3.0, "steady": 1.0})
-    assert not line["met"] and line["steady"] == 1.0
+    line = bars._line("x", bars.Bar("mape_percent", 2.5, True), {"clocked": 1.0, "undisturbed": 3.0})
+    assert not line["met"] and line["clocked"] == 1.0
 
 
-MS_PER_GFLOP, CALL_MS, SLOWER = {"fp32": 10.0, "int8": 4.0}, 0.05, 1.08
+MS_PER_GFLOP, CALL_MS = {"fp32": 10.0, "int8": 4.0}, 0.05
+SLOWER, BUSY = 1.3, 0.6
+"""How many times as long everything takes while neighbours are there, and how often they are."""
 
 
 def device_ms(item: Item, workload: Workload) -> float:
@@ -178,19 +180,20 @@ def by_formula(
     reference: str,
     **_: Any,
 ) -> Any:
-    """In the place of `measure_cells`: the formula with 1 % of noise, and a machine that has become slower."""
+    """In the place of `measure_cells`: the formula with 1 % of noise, and neighbours while students are held out."""
     store.add_items({key: item_to_json(item) for key, item in items.items()})
     known = {(one.key, one.workload, one.process) for one in store.samples()}
-    slower = SLOWER if "held-out" in str(store.path) else 1.0
+    busy = BUSY if "held-out" in str(store.path) else 0.0
     again = [Cell(reference, at) for at in {reference_workload(cell.workload) for cell in cells}]
     rng = np.random.default_rng(len(known))
     for process in range(processes):
         for place, cell in enumerate([*again, *cells]):
             if (cell.key, cell.workload, process) not in known:
                 for number in range(policy.rounds):
-                    ms = device_ms(items[cell.key], cell.workload) * slower * (1 + 0.01 * rng.standard_normal())
+                    slower = SLOWER if rng.random() < busy else 1.0
+                    ms = device_ms(items[cell.key], cell.workload) * slower * (1 + 0.01 * rng.random())
                     store.add(Sample(cell.key, cell.workload, process, number, ms, 1e9 + place))
-    return summarise(store.samples(), reference)
+    return summarise(store.samples())
 
 
 TINY = Effort(
@@ -243,16 +246,18 @@ def test_from_profile_to_page(script: Any, tmp_path: Path, capsys: pytest.Captur
     for precision in ("fp32", "int8"):
         found = result["precisions"][precision]["random"]
         assert set(found["clocked"]) > {"ours", "flops only", "sum of blocks", "XGBoost, our columns"}
-        # The machine became slower by 8 % after the profile; the reference says so.
-        assert found["steady"]["ours"]["mape_percent"] < 3 < found["clocked"]["ours"]["mape_percent"] < 11
+        # Neighbours came after the profile, which medians show and the fastest samples do not.
+        assert found["undisturbed"]["ours"]["mape_percent"] < 3 < 8 < found["clocked"]["ours"]["mape_percent"]
         named = {one["shape"] for one in result["precisions"][precision]["shapes"]}
         assert any("bert-base" in name for name in named)
-    assert result["held_out"]["reference_now_over_then"]["t1-fp32"] == pytest.approx(SLOWER, abs=0.02)
-    assert result["again"]["clocked"]["median_percent"] < 2
+    assert result["held_out"]["reference_now_over_then"]["t1-fp32"] == pytest.approx(1.0, abs=0.02)
+    assert result["again"]["median_percent"] < 2
     moved = result["adaptation"]["onnxruntime: fp32 → int8"]
     assert moved["ways"]["ours, adapted"]["20"]["mape_percent"] < 10
     bars = {(line["what"], line["figure"]): line for line in result["bars"]}
-    assert not bars["onnxruntime fp32: random students", "mape_percent"]["met"]
+    line = bars["onnxruntime fp32: random students", "within_10_percent"]
+    assert line["met"] == (line["undisturbed"] >= line["limit"]) and line["clocked"] < 80 < line["undisturbed"]
+    assert not bars["onnxruntime fp32: every named shape", "worst_percent"]["met"]
     page = (tmp_path / "page.md").read_text()
     assert "## `onnxruntime`" in page and "bert-base" in page and "**no**" in page
 
