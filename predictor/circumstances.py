@@ -27,6 +27,13 @@ PART_WEIGHT = 0.5
 
 SCALE_STEPS = 5
 
+BEYOND = [place for place, name in enumerate(FEATURES[:TERM_COUNT]) if "_beyond_" in name]
+"""Terms of what lies beyond a size."""
+
+BEYOND_SHARE = 0.05
+"""Of the rows: so many have to lie beyond a size. What few rows say of it would be drawn out to models ten times as
+large."""
+
 STARTS = ("products", "attentions", "norms", "gathers", "depthwises", "calls")
 """Terms that count what is started. Another runtime starts things faster or slower, another precision computes products
 faster or slower; neither says much of all else."""
@@ -62,6 +69,8 @@ def _part_scale(rows: Rows, terms: Matrix) -> float:
 def fitted(rows: Rows, seed: int) -> CircumstanceModel:
     """A law of these rows' own."""
     features = per_workload(rows, feature_table)
+    rare = [place for place in BEYOND if (features[:, place] > 0).mean() < BEYOND_SHARE]
+    features[:, rare] = 0.0
     scale = _part_scale(rows, features[:, :TERM_COUNT])
     regressor = LatencyRegressor(terms=TERM_COUNT, random_state=seed)
     regressor.fit(

@@ -21,7 +21,7 @@ MOST_ROWS = 500
 def write_report(
     path: Path, device: Mapping[str, Any], evidence: Evidence, predictor: LatencyPredictor, workloads: WorkloadRange
 ) -> None:
-    """Write one HTML file; latencies in it are milliseconds with the drift of the machine divided out.
+    """Write one HTML file; latencies in it are milliseconds of an undisturbed machine.
 
     `device` is what device.json is to hold.
     """

@@ -49,8 +49,8 @@ def profiles(result: Result) -> None:
             title = f"{profile['target']}, {workload}: error in {check['students']} cases that no fit has seen"
             _table(title, ["predictor", "MAPE", "within 5 %", "within 10 %", "Kendall τ"], rows)
             print(
-                f"Noise floor: {check['noise_floor_percent']:.1f} % between processes. The 90 % interval held "
-                f"{check['covered_percent']:.0f} %."
+                f"Noise floor: {check['noise_floor_percent']:.1f} % between the fastest samples of two processes. "
+                f"The 90 % interval held {check['covered_percent']:.0f} %."
             )
         print(f"Machine {profile['stability']['words']}")
         print(profile["error_budget"]["words"])
