@@ -96,7 +96,7 @@ EFFORTS.register("standard")(
         anchor_flops=6e10,
         minutes=11.0,
         policy=Policy(
-            rounds=3, settle_runs=3, sample_ms=20.0, max_runs=60, extra_rounds=2, tolerance_percent=2.5, retakes=1
+            rounds=4, settle_runs=3, sample_ms=10.0, max_runs=40, extra_rounds=3, tolerance_percent=2.5, retakes=1
         ),
         rounds=3,
     )
