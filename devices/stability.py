@@ -25,7 +25,9 @@ LIMITS: dict[str, tuple[float, float]] = {
 STATES = ("steady", "uneasy", "unsteady")
 
 WINDOW = 45
-"""Rounds whose median is the speed of a moment: one alone is as noisy as any."""
+"""Rounds whose median is the speed of a moment, since one alone is as noisy as any; of a short run one in `PARTS`."""
+
+PARTS = 4
 
 NORMAL_DEVIATION = 1.4826
 """Standard deviations in a median absolute deviation of normal noise."""
@@ -84,7 +86,7 @@ class Stability:
 
 def _smoothed(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The running median [n] of values in the order of time: what moved more slowly than from round to round."""
-    width = min(WINDOW, len(values))
+    width = min(WINDOW, max(len(values) // PARTS, 1))
     first = np.clip(np.arange(len(values)) - width // 2, 0, len(values) - width)
     result: npt.NDArray[np.float64] = np.median(values[first[:, None] + np.arange(width)], axis=1)
     return result
