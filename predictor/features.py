@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from devices.workload import Precision, Workload
+from predictor.sharing import CYCLES_A_BYTE, Column, busiest_units, shared
 from students.operators import Activate, Attention, Depthwise, Gather, Norm, Operator, Product, operators
 from students.spec import Block
 from students.table import ABSENT, BlockTable
 
 Matrix = npt.NDArray[np.float64]
-Column = npt.NDArray[np.float64]
 Fields = dict[str, Column]
 """The sizes of many operators of one type, by name, each [operators]."""
 
@@ -27,6 +27,10 @@ REGISTER_CHANNELS = 16
 REGISTER_ROWS = 12
 """And on rows in groups of as many as the registers hold."""
 
+FLOAT_BYTES = 4
+
+ROUNDING_CYCLES = 2.0
+"""Of making one number a small integer, beside reading and writing it."""
 
 LAUNCHED_MFLOPS = (10, 100, 1000)
 """Sizes of products below which an accelerator is busy starting them: what lies beyond takes time of its own."""
@@ -48,6 +52,9 @@ def _product(o: Fields, threads: int) -> Fields:
         for group in (REGISTER_CHANNELS, 2 * REGISTER_CHANNELS)
     )
     mflops = 2 * rows * weights / MILLION
+    # Below some size what int8 rounds is rounded by one thread.
+    rounding = rows * inner * (ROUNDING_CYCLES + CYCLES_A_BYTE * (FLOAT_BYTES + 1))
+    alone = (threads > 1) & ~shared(rounding, threads)
     return {
         "product_mflops": mflops,
         **{f"product_beyond_{size}_mflops": np.maximum(mflops - size, 0.0) for size in LAUNCHED_MFLOPS},
@@ -56,8 +63,10 @@ def _product(o: Fields, threads: int) -> Fields:
         "product_row_padding_mflops": 2 * _padding(each, REGISTER_ROWS) * weights / MILLION,
         "product_idle_mflops": 2 * rows * inner * idle / MILLION,
         "product_wide_idle_mflops": 2 * rows * inner * wide_idle / MILLION,
+        "product_across_mflops": mflops * (across > 1),
         # Apart, since int8 quantizes what goes in and rescales what comes out.
         "product_inputs": rows * inner / MILLION,
+        "product_inputs_alone": rows * inner * alone / MILLION,
         "product_outputs": rows * columns / MILLION,
         "product_weights": weights / MILLION,
         # A single row leaves a product of a matrix and a vector, which takes as long as reading the matrix does.
@@ -69,14 +78,20 @@ def _product(o: Fields, threads: int) -> Fields:
 def _attention(o: Fields, threads: int) -> Fields:
     heads = o["texts"] * o["heads"]
     pairs = heads * o["queries"] * o["keys"]
-    # A head is one thread's work: with two threads three heads take as long as four.
-    idle_pairs = _padding(heads, threads) * o["queries"] * o["keys"]
+    each = o["queries"] * o["keys"]
+    # A head is one thread's work: with two threads three heads take as long as four, or longer.
+    idle_pairs = _padding(heads, threads) * each
+    read = (o["queries"] + o["keys"]) * o["head_width"] + each
+    head_cycles = 2 * each * o["head_width"] + CYCLES_A_BYTE * FLOAT_BYTES * read
+    dealt_idle_pairs = (busiest_units(heads, head_cycles, threads) * threads - heads) * each
     return {
         "attention_mflops": 4 * pairs * o["head_width"] / MILLION,
         "attention_padding_mflops": 4 * pairs * _padding(o["head_width"], REGISTER_CHANNELS) / MILLION,
         "attention_idle_mflops": 4 * idle_pairs * o["head_width"] / MILLION,
+        "attention_dealt_idle_mflops": 4 * dealt_idle_pairs * o["head_width"] / MILLION,
         "attention_scores": pairs / MILLION,
         "attention_idle_scores": idle_pairs / MILLION,
+        "attention_dealt_idle_scores": dealt_idle_pairs / MILLION,
         "attention_rows": heads * o["queries"] / MILLION,
         "attention_elements": heads * (o["queries"] + o["keys"]) * o["head_width"] / MILLION,
         "attention_heads": heads,

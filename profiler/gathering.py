@@ -28,6 +28,10 @@ FITS_LEFT = 1.5
 """After the last round a predictor is fitted to all and a committee three times to two thirds: half as much again as
 the committee alone."""
 
+AGAIN_SHARE = 0.4
+"""Of a round: at most so much for what the rounds before left in doubt. A machine that is noisy for long must not keep
+it from everything new."""
+
 AHEAD = 1.5
 """More cells than time is expected for are handed over, lest a fast machine wait."""
 
@@ -86,6 +90,11 @@ class Work:
         """What is known of these items so far."""
         return observations(items, measured_so_far(self.store, self.plan.reference, self.plan.processes))
 
+    def measured(self, items: Mapping[str, Item]) -> list[Cell]:
+        """All cells of these items that every process has measured."""
+        done = measured_so_far(self.store, self.plan.reference, self.plan.processes)
+        return [Cell(key, workload) for key, workload in done if key in items and key != self.plan.reference]
+
     def unmeasured(self) -> list[Cell]:
         """What is left of the plan, in its order."""
         done = measured_so_far(self.store, self.plan.reference, self.plan.processes)
@@ -108,8 +117,10 @@ def gather(work: Work) -> tuple[dict[str, Item], list[dict[str, Any]]]:
             break
         items |= {key: item_from_json(item) for key, item in choice["items"].items()}
         chosen = [Cell(key, Workload(**workload)) for key, workload in choice["cells"]]
+        until = _until(work, number, choice["fit_seconds"])
+        work.measure(f"again {number}", items, work.measured(items), time() + AGAIN_SHARE * (until - time()))
         cells = _taking_turns(chosen, work.unmeasured())[: choice["most_cells"]]
-        rounds[-1] |= work.measure(f"round {number}", items, cells, _until(work, number, choice["fit_seconds"]))
+        rounds[-1] |= work.measure(f"round {number}", items, cells, until)
     _make_enough(work, items)
     fit_seconds = rounds[-1]["fit_seconds"] if rounds else 0.0
     work.measure(

@@ -94,9 +94,9 @@ EFFORTS.register("standard")(
         check_students=40,
         most_flops=2.4e10,
         anchor_flops=6e10,
-        minutes=11.0,
+        minutes=11.6,
         policy=Policy(
-            rounds=4, settle_runs=3, sample_ms=10.0, max_runs=40, extra_rounds=3, tolerance_percent=2.5, retakes=1
+            rounds=2, settle_runs=3, sample_ms=10.0, max_runs=40, extra_rounds=2, tolerance_percent=2.5, retakes=1
         ),
         rounds=3,
     )

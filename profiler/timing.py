@@ -15,8 +15,9 @@ from profiler.job import Batch, Task
 from profiler.measuring_process import Crew
 from profiler.turns import turns
 
-CONFIRMED = 1.05
-"""A process whose fastest sample took this many times the fastest of all had no quiet moment."""
+CONFIRMED = 1.03
+"""A process whose fastest sample took no longer than this many times the fastest of all confirms it. Where another one
+does, minutes apart, that was the model and no lucky moment; where none does, the others had no quiet moment."""
 
 Known = defaultdict[tuple[Cell, int], dict[int, float]]
 """(cell, process) → round → milliseconds: what is stored."""
@@ -57,22 +58,28 @@ def _timed(measuring: Measuring, cells: Sequence[Cell], known: Known) -> Iterato
 
 
 def _retaken(measuring: Measuring, cells: Sequence[Cell], known: Known, retake: int) -> Iterator[Sample | Turn]:
-    """Further rounds for cells that had no quiet moment in a process, in that process."""
-    policy, shared = measuring.policy, range(measuring.processes)
+    """Further rounds for cells whose fastest sample no second process confirms, in those that do not."""
+    policy = measuring.policy
     most = retake * policy.rounds + policy.extra_rounds
-
-    def again(cell: Cell, process: int) -> bool:
-        fastest = [min(found.values()) for other in shared if (found := known[cell, other])]
-        mine = known[cell, process]
-        return 0 < len(mine) <= most and min(mine.values()) > CONFIRMED * min(fastest)
-
-    order = list(batches(measuring.items, [cell for cell in cells if any(again(cell, at) for at in shared)], policy))
+    again = {cell: _doubting(known, cell, measuring.processes, most) for cell in cells}
+    order = list(batches(measuring.items, [cell for cell in cells if again[cell]], policy))
     tasks = {
-        (number, process): tuple(_further(known[cell, process], cell, policy) for cell in batch if again(cell, process))
+        (number, process): tuple(
+            _further(known[cell, process], cell, policy) for cell in batch if process in again[cell]
+        )
         for number, batch in enumerate(order)
-        for process in shared
+        for process in range(measuring.processes)
     }
     yield from _taken(measuring, len(order), tasks, known)
+
+
+def _doubting(known: Known, cell: Cell, processes: int, most: int) -> list[int]:
+    """The processes without a quiet moment for a cell, if no two had one; not those with more than `most` rounds."""
+    fastest = {process: min(found.values()) for process in range(processes) if (found := known[cell, process])}
+    doubting = [process for process, best in fastest.items() if best > CONFIRMED * min(fastest.values())]
+    if len(fastest) - len(doubting) > 1:
+        return []
+    return [process for process in doubting if len(known[cell, process]) <= most]
 
 
 def _further(known: Mapping[int, float], cell: Cell, policy: Policy) -> Task:
