@@ -44,10 +44,12 @@ def _moves(old: Vector, means: Vector, terms: Matrix, latency: Vector, weights: 
     leverage = np.minimum(direction[:, 0] ** 2, 1 - np.finfo(float).eps)
     missed = root - direction[:, 0] * (direction[:, 0] @ root)
     yield Move(np.zeros_like(old), np.inf, 1 - missed / (1 - leverage) / root)
-    # Terms as they are on average where the law was learnt: a few rows may lack a term that others are full of.
+    # Terms as they are on average where the law was learnt: a few rows may lack a term that others are full of. Only
+    # of terms that were 0 there, such as those of sharing work where there was one thread, nothing else is known.
     typical = float(means @ old)
+    usual = np.where(means > 0, means, terms.mean(axis=0))
     for newcomer in NEWCOMERS:
-        freedom = np.maximum(old, newcomer * typical / np.where(means > 0, means, np.inf))
+        freedom = np.maximum(old, newcomer * typical / np.where(usual > 0, usual, np.inf))
         free = rows * freedom
         # What the common scale can say is taken out first, so that it costs nothing.
         left, singular, _ = np.linalg.svd(free - direction @ (direction.T @ free), full_matrices=False)

@@ -199,6 +199,16 @@ def test_what_had_no_quiet_moment_in_a_process_is_taken_again_there(tmp_path: Pa
     )
 
 
+def test_what_two_processes_agree_on_is_not_taken_again_for_a_third(tmp_path: Path, crew: Crew) -> None:
+    with SampleStore(tmp_path / "s.sqlite") as store:
+        store.add_items({"stack": item_to_json(ITEMS["stack"])})
+        for process, milliseconds in enumerate((2.0, 4.0, 2.02)):
+            store.add(Sample("stack", SHORT, process, 0, milliseconds, 0.0))
+        policy = Policy(rounds=1, retakes=2)
+        measure_cells(ITEMS, [Cell("stack", SHORT)], "onnxruntime", policy, store=store, crew=crew)
+        assert len(store.samples()) == 3
+
+
 def test_a_disk_that_is_full_stops_the_work_and_it_goes_on_later(tmp_path: Path, crew: Crew) -> None:
     policy = Policy(rounds=400, sample_ms=0.0, settle_runs=0)
     cells = [Cell(key, Workload(1, length)) for key in ("stack", "student") for length in (4, 8)]
