@@ -41,8 +41,9 @@ class Policy:
     `max_runs` times; the median of these is the sample. Beyond `rounds` up to `extra_rounds` follow for a session whose
     median is not yet known to `tolerance_percent`, unless its samples took `most_ms` already. At most `held_open`
     sessions, or as many as fit `held_gib`, are open at once: memory is finite, and drift within a batch is what the
-    rounds can see. `pinned` ones keep to as many cores as their workload has threads. What had no quiet moment in a
-    process (`profiler.timing`) is taken again there once all else is done, at most `retakes` times.
+    rounds can see. `pinned` ones keep to as many cores as their workload has threads. Of several processes at first
+    `visits` time a session, or all where that is None. Where no two of them agree (`profiler.timing`) it is taken again
+    in another one, or in those that had no quiet moment, at most `retakes` times.
     """
 
     rounds: int = 5
@@ -56,7 +57,12 @@ class Policy:
     tolerance_percent: float = 1.0
     most_ms: float = 3000.0
     pinned: bool = True
+    visits: int | None = None
     retakes: int = 0
+
+    def visits_among(self, processes: int) -> int:
+        """How many of so many processes time each session at least."""
+        return processes if self.visits is None else min(self.visits, processes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers; `Policy(**value)` is the inverse."""

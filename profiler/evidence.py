@@ -25,8 +25,8 @@ class Evidence:
 
 
 def read_evidence(store: SampleStore, plan: Plan) -> Evidence:
-    """What the store holds of the plan's models; a `UserError` where no fresh student was timed in all processes."""
-    measurements = measured_so_far(store, plan.reference, plan.processes)
+    """What the store holds of the plan's models; a `UserError` where no fresh student was timed in enough processes."""
+    measurements = measured_so_far(store, plan.reference, plan.visits)
     measured = {key for key, _ in measurements}
     fit, check = ({key: item for key, item in part.items() if key in measured} for part in (plan.fit, plan.check))
     if not check:

@@ -28,10 +28,6 @@ FITS_LEFT = 1.5
 """After the last round a predictor is fitted to all and a committee three times to two thirds: half as much again as
 the committee alone."""
 
-AGAIN_SHARE = 0.4
-"""Of a round: at most so much for what the rounds before left in doubt. A machine that is noisy for long must not keep
-it from everything new."""
-
 AHEAD = 1.5
 """More cells than time is expected for are handed over, lest a fast machine wait."""
 
@@ -57,15 +53,24 @@ class Work:
     error_percent: float | None
 
     def measure(
-        self, name: str, items: Mapping[str, Item], cells: Sequence[Cell], deadline: float | None
+        self,
+        name: str,
+        items: Mapping[str, Item],
+        cells: Sequence[Cell],
+        deadline: float | None,
+        doubted: Sequence[Cell] = (),
     ) -> dict[str, Any]:
-        """A stage: time the cells until a moment, or all of them; what was stored before is not timed again."""
+        """A stage: time the cells until a moment, or all of them; what was stored before is not timed again.
+
+        Unless there is doubt about it, which goes for the `doubted` ones as well.
+        """
 
         def timed() -> dict[str, Any]:
-            used = {cell.key for cell in cells} | {self.plan.reference}
+            asked = [*cells, *doubted]
+            used = {cell.key for cell in asked} | {self.plan.reference}
             done = measure_cells(
                 {key: item for key, item in items.items() if key in used},
-                cells,
+                asked,
                 self.target,
                 self.plan.policy,
                 processes=self.plan.processes,
@@ -88,16 +93,16 @@ class Work:
 
     def seen(self, items: Mapping[str, Item]) -> list[Observation]:
         """What is known of these items so far."""
-        return observations(items, measured_so_far(self.store, self.plan.reference, self.plan.processes))
+        return observations(items, measured_so_far(self.store, self.plan.reference, self.plan.visits))
 
     def measured(self, items: Mapping[str, Item]) -> list[Cell]:
-        """All cells of these items that every process has measured."""
-        done = measured_so_far(self.store, self.plan.reference, self.plan.processes)
+        """All cells of these items that enough processes have measured."""
+        done = measured_so_far(self.store, self.plan.reference, self.plan.visits)
         return [Cell(key, workload) for key, workload in done if key in items and key != self.plan.reference]
 
     def unmeasured(self) -> list[Cell]:
         """What is left of the plan, in its order."""
-        done = measured_so_far(self.store, self.plan.reference, self.plan.processes)
+        done = measured_so_far(self.store, self.plan.reference, self.plan.visits)
         return [cell for cell in self.plan.cells if (cell.key, cell.workload) not in done]
 
 
@@ -117,10 +122,9 @@ def gather(work: Work) -> tuple[dict[str, Item], list[dict[str, Any]]]:
             break
         items |= {key: item_from_json(item) for key, item in choice["items"].items()}
         chosen = [Cell(key, Workload(**workload)) for key, workload in choice["cells"]]
-        until = _until(work, number, choice["fit_seconds"])
-        work.measure(f"again {number}", items, work.measured(items), time() + AGAIN_SHARE * (until - time()))
         cells = _taking_turns(chosen, work.unmeasured())[: choice["most_cells"]]
-        rounds[-1] |= work.measure(f"round {number}", items, cells, until)
+        until = _until(work, number, choice["fit_seconds"])
+        rounds[-1] |= work.measure(f"round {number}", items, cells, until, work.measured(items))
     _make_enough(work, items)
     fit_seconds = rounds[-1]["fit_seconds"] if rounds else 0.0
     work.measure(

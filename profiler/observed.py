@@ -22,10 +22,10 @@ MISSED_PERCENT = 3.0
 Measurements = Mapping[tuple[str, Workload], Undisturbed]
 
 
-def measured_so_far(store: SampleStore, reference: str, processes: int) -> dict[tuple[str, Workload], Undisturbed]:
-    """Everything in the store that was timed in as many processes, as it is on an undisturbed machine."""
+def measured_so_far(store: SampleStore, reference: str, visits: int) -> dict[tuple[str, Workload], Undisturbed]:
+    """Everything in the store that was timed in as many processes or more, as it is on an undisturbed machine."""
     found = undisturbed(store.samples(), reference)
-    return {place: one for place, one in found.items() if len(one.process_ms) == processes}
+    return {place: one for place, one in found.items() if len(one.process_ms) >= visits}
 
 
 def only(measurements: Measurements, cells: Collection[Cell]) -> dict[tuple[str, Workload], Undisturbed]:

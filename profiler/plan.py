@@ -74,7 +74,7 @@ EFFORTS.register("quick")(
         most_flops=4e9,
         anchor_flops=2.5e10,
         minutes=3.0,
-        policy=Policy(rounds=3, warmup_runs=1, settle_runs=2, sample_ms=10.0, max_runs=30),
+        policy=Policy(rounds=2, warmup_runs=1, settle_runs=2, sample_ms=10.0, max_runs=30, visits=2, retakes=2),
     )
 )
 EFFORTS.register("standard")(
@@ -96,7 +96,14 @@ EFFORTS.register("standard")(
         anchor_flops=6e10,
         minutes=11.6,
         policy=Policy(
-            rounds=2, settle_runs=3, sample_ms=10.0, max_runs=40, extra_rounds=2, tolerance_percent=2.5, retakes=1
+            rounds=2,
+            settle_runs=3,
+            sample_ms=10.0,
+            max_runs=40,
+            extra_rounds=2,
+            tolerance_percent=2.5,
+            visits=2,
+            retakes=2,
         ),
         rounds=3,
     )
@@ -120,7 +127,14 @@ EFFORTS.register("thorough")(
         anchor_flops=1.2e11,
         minutes=60.0,
         policy=Policy(
-            rounds=5, settle_runs=3, sample_ms=30.0, max_runs=90, extra_rounds=5, tolerance_percent=0.7, retakes=1
+            rounds=5,
+            settle_runs=3,
+            sample_ms=30.0,
+            max_runs=90,
+            extra_rounds=5,
+            tolerance_percent=0.7,
+            visits=2,
+            retakes=2,
         ),
         rounds=6,
     )
@@ -142,6 +156,11 @@ class Plan:
     reference: str
     policy: Policy
     processes: int = PROCESSES
+
+    @property
+    def visits(self) -> int:
+        """How many processes time each model at least."""
+        return self.policy.visits_among(self.processes)
 
     @property
     def items(self) -> dict[str, Item]:

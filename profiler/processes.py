@@ -18,7 +18,7 @@ from devices.target import DescriptionArtifact, Target, open_target
 from devices.workload import Workload
 from export.items import Item, item_to_json
 from profiler.measuring_process import Crew
-from profiler.timing import Known, Measuring, missing_rounds, taken_in_turns
+from profiler.timing import Known, Measuring, is_whole, missing_rounds, taken_in_turns
 from runs.errors import UserError
 from runs.progress import Progress
 
@@ -73,8 +73,8 @@ def measure_cells(
     (`profiler.turns`); only one measures at a time. `reference` names the item that runs in every round, for each
     number of threads and precision under its own workload (`devices.reference.reference_workload`), and tells how fast
     the machine was; the answer is as clocked either way. What `store` has already is not measured again, and every new
-    sample is written to it. No batch begins that would not be through all processes by `deadline` (seconds
-    since 1970). The answer has the cells that every process has measured, and the reference. `crew` are processes that
+    sample is written to it. No batch begins that would not be through its processes by `deadline` (seconds
+    since 1970). The answer has the cells that the policy's number of processes have measured, and the reference. `crew` are processes that
     stay ready for further calls, of the same target and seed; without it they are started for this call.
 
     Raises `UserError` for an unknown target, key or workload, an item that cannot be loaded, a process that the system
@@ -94,11 +94,11 @@ def measure_cells(
         kept = store or stack.enter_context(SampleStore(IN_MEMORY))
         kept.add_items({key: item_to_json(item) for key, item in items.items()})
         known = _known(kept, items)
-        total, done = len(asked) * processes * policy.rounds, 0
+        each = policy.visits_among(processes) * policy.rounds
+        total, done = len(asked) * each, 0
         for cell in asked:
-            done += sum(
-                policy.rounds - len(missing_rounds(known, cell, process, policy)) for process in range(processes)
-            )
+            missing = (len(missing_rounds(known, cell, process, policy)) for process in range(processes))
+            done += min(sum(policy.rounds - number for number in missing), each)
         label = f"measuring {len(asked)} cells of {len({cell.key for cell in asked})} models on {target}"
         said = progress or Progress(quiet=True)
         advance = stack.enter_context(_advancing(said, label, total, done, deadline))
@@ -115,9 +115,10 @@ def measure_cells(
                 continue
             kept.add(found)
             known[Cell(found.key, found.workload), found.process][found.round] = found.milliseconds
-            if found.round < policy.rounds and Cell(found.key, found.workload) not in own:
+            if found.round < policy.rounds and Cell(found.key, found.workload) not in own and done < total:
+                done += 1
                 advance()
-        whole = {cell for cell in asked if not any(missing_rounds(known, cell, at, policy) for at in range(processes))}
+        whole = {cell for cell in asked if is_whole(known, cell, processes, policy)}
         samples = [sample for sample in kept.samples(items) if Cell(sample.key, sample.workload) in whole | own]
         return summarise(samples)
 

@@ -30,7 +30,7 @@ def write_report(
     report.text(
         f"{device['samples']} samples of {device['cells']} pairs of a model and a workload: {models['fit']} models "
         f"that the predictor learned from and {models['check']} fresh whole students that it never saw. A sample is "
-        "the median of a few runs; a latency is the median over the processes of the median of their samples."
+        "the median of a few runs; a latency is the fastest sample over all processes."
     )
     if device["adapted_from"]:
         report.text(adapted_words(device["adapted_from"]))
@@ -64,7 +64,7 @@ def adapted_words(origin: Mapping[str, Any]) -> str:
 def budget_table(budget: Mapping[str, Any]) -> tuple[list[str], list[list[object]]]:
     """Headers and rows of the error budget."""
     rows: list[list[object]] = [
-        ["noise: median of three processes", budget["noise_percent"]],
+        ["noise: fastest of the processes that timed a model", budget["noise_percent"]],
         ["model: beyond noise, on whole students that a fold left out", budget["model_percent"]],
         ["transfer: beyond that, to fresh students with the whole vocabulary", budget["transfer_percent"]],
         ["all: on fresh students", budget["fresh_percent"]],

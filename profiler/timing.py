@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import time
 
 from devices.measurement import Cell, Sample, Turn
@@ -19,6 +19,9 @@ CONFIRMED = 1.03
 """A process whose fastest sample took no longer than this many times the fastest of all confirms it. Where another one
 does, minutes apart, that was the model and no lucky moment; where none does, the others had no quiet moment."""
 
+FIRST_SHARE = 0.75
+"""Of the time up to a deadline: after it what is in doubt comes first, and what is new only then."""
+
 Known = defaultdict[tuple[Cell, int], dict[int, float]]
 """(cell, process) → round → milliseconds: what is stored."""
 
@@ -26,6 +29,12 @@ Known = defaultdict[tuple[Cell, int], dict[int, float]]
 def missing_rounds(known: Known, cell: Cell, process: int, policy: Policy) -> tuple[int, ...]:
     """The rounds that every cell is to have and this one has not."""
     return tuple(number for number in range(policy.rounds) if number not in known[cell, process])
+
+
+def is_whole(known: Known, cell: Cell, processes: int, policy: Policy) -> bool:
+    """Whether as many processes have all rounds of a cell as time it at least."""
+    complete = sum(not missing_rounds(known, cell, process, policy) for process in range(processes))
+    return complete >= policy.visits_among(processes)
 
 
 def _tasks(known: Known, cells: Sequence[Cell], process: int, policy: Policy) -> tuple[Task, ...]:
@@ -46,19 +55,45 @@ class Measuring:
     deadline: float | None
 
 
-def _timed(measuring: Measuring, cells: Sequence[Cell], known: Known) -> Iterator[Sample | Turn]:
+@dataclass
+class Pace:
+    """What turns have taken so far."""
+
+    seconds: float = 0.0
+    turns: int = 0
+
+    def of(self, turns: float) -> float:
+        """Seconds for so many further turns; 0 where nothing is known yet."""
+        return turns * self.seconds / max(self.turns, 1)
+
+
+def _timed(measuring: Measuring, cells: Sequence[Cell], known: Known, pace: Pace) -> Iterator[Sample | Turn]:
     """Samples and turns of what the cells lack; `known` is to grow with the samples."""
-    order = list(batches(measuring.items, cells, measuring.policy))
+    policy, processes = measuring.policy, measuring.processes
+    order = list(batches(measuring.items, cells, policy))
+    visitors = [
+        {cell: _visitors(known, cell, number, measuring) for cell in batch} for number, batch in enumerate(order)
+    ]
     tasks = {
-        (number, process): _tasks(known, batch, process, measuring.policy)
+        (number, process): _tasks(known, [cell for cell in batch if process in visitors[number][cell]], process, policy)
         for number, batch in enumerate(order)
-        for process in range(measuring.processes)
+        for process in range(processes)
     }
-    yield from _taken(measuring, len(order), tasks, known)
+    yield from _taken(measuring, len(order), tasks, known, pace)
 
 
-def _retaken(measuring: Measuring, cells: Sequence[Cell], known: Known, retake: int) -> Iterator[Sample | Turn]:
-    """Further rounds for cells whose fastest sample no second process confirms, in those that do not."""
+def _visitors(known: Known, cell: Cell, batch: int, measuring: Measuring) -> list[int]:
+    """The processes that time a cell at first: those that have begun to, and others in turn from batch to batch."""
+    everyone = [(batch + step) % measuring.processes for step in range(measuring.processes)]
+    begun = [process for process in everyone if known[cell, process]]
+    others = [process for process in everyone if process not in begun]
+    return [*begun, *others][: max(len(begun), measuring.policy.visits_among(measuring.processes))]
+
+
+def _retaken(
+    measuring: Measuring, cells: Sequence[Cell], known: Known, pace: Pace, retake: int
+) -> Iterator[Sample | Turn]:
+    """Further rounds for cells whose fastest sample no second process confirms: in another one, or else in those."""
     policy = measuring.policy
     most = retake * policy.rounds + policy.extra_rounds
     again = {cell: _doubting(known, cell, measuring.processes, most) for cell in cells}
@@ -70,15 +105,21 @@ def _retaken(measuring: Measuring, cells: Sequence[Cell], known: Known, retake: 
         for number, batch in enumerate(order)
         for process in range(measuring.processes)
     }
-    yield from _taken(measuring, len(order), tasks, known)
+    yield from _taken(measuring, len(order), tasks, known, pace)
 
 
 def _doubting(known: Known, cell: Cell, processes: int, most: int) -> list[int]:
-    """The processes without a quiet moment for a cell, if no two had one; not those with more than `most` rounds."""
+    """If no two processes had a quiet moment for a cell: one that was not asked yet, or else those that had none.
+
+    Not those with more than `most` rounds, and none for a cell that was never timed.
+    """
     fastest = {process: min(found.values()) for process in range(processes) if (found := known[cell, process])}
     doubting = [process for process, best in fastest.items() if best > CONFIRMED * min(fastest.values())]
-    if len(fastest) - len(doubting) > 1:
+    if not fastest or len(fastest) - len(doubting) > 1:
         return []
+    fresh = [process for process in range(processes) if process not in fastest]
+    if fresh:
+        return fresh[:1]
     return [process for process in doubting if len(known[cell, process]) <= most]
 
 
@@ -89,30 +130,29 @@ def _further(known: Mapping[int, float], cell: Cell, policy: Policy) -> Task:
 
 
 def _taken(
-    measuring: Measuring, batches: int, tasks: Mapping[tuple[int, int], tuple[Task, ...]], known: Known
+    measuring: Measuring, batches: int, tasks: Mapping[tuple[int, int], tuple[Task, ...]], known: Known, pace: Pace
 ) -> Iterator[Sample | Turn]:
     """Samples and turns, batch by batch, of the tasks by number of the batch and process."""
-    wanted = {process for (_, process), some in tasks.items() if some}
-    began, done = time(), 0
+    wanted = sorted({process for (_, process), some in tasks.items() if some})
+    share = sum(map(bool, tasks.values())) / max(len(tasks), 1)
 
     def in_time(owed: int) -> bool:
-        """Whether one more batch would be through all processes before the deadline, at the pace so far."""
-        pace = (time() - began) / max(done, 1)
-        needed = pace * (owed + measuring.processes if done else 0)
+        """Whether one more batch would be through its processes before the deadline, at the pace so far."""
+        needed = pace.of(share * (owed + measuring.processes))
         return measuring.deadline is None or time() + needed < measuring.deadline
 
     for number, process in turns(batches, measuring.processes, in_time):
         own = tasks[number, process]
         if not own:
             continue
-        if not done:
-            measuring.crew.prepare(sorted(wanted))
-            began = time()
+        measuring.crew.prepare(wanted)
+        began = time()
         first = _first_rounds(known, own, process, measuring.reference) if measuring.reference else {}
         needed = {task.cell.key for task in own} | ({measuring.reference} if measuring.reference else set())
         used = {key: measuring.items[key] for key in measuring.items if key in needed}
         yield from measuring.crew.turn(process, Batch(used, own, measuring.policy, measuring.reference, first))
-        done += 1
+        pace.seconds += time() - began
+        pace.turns += 1
 
 
 def _first_rounds(known: Known, tasks: Sequence[Task], process: int, reference: str) -> dict[Workload, int]:
@@ -123,6 +163,10 @@ def _first_rounds(known: Known, tasks: Sequence[Task], process: int, reference: 
 
 def taken_in_turns(measuring: Measuring, cells: Sequence[Cell], known: Known) -> Generator[Sample | Turn, None, None]:
     """Samples and turns of everything; `known` is to grow with the samples."""
-    yield from _timed(measuring, cells, known)
+    deadline, pace = measuring.deadline, Pace()
+    first = None if deadline is None else time() + FIRST_SHARE * (deadline - time())
+    yield from _timed(replace(measuring, deadline=first), cells, known, pace)
     for retake in range(1, measuring.policy.retakes + 1):
-        yield from _retaken(measuring, cells, known, retake)
+        yield from _retaken(measuring, cells, known, pace, retake)
+    if deadline is not None:
+        yield from _timed(measuring, cells, known, pace)

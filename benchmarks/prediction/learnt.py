@@ -7,6 +7,7 @@ from typing import Any
 
 from devices.measurement import Sample
 from devices.stability import stability
+from devices.stopwatch import Policy
 from devices.store import SampleStore
 from devices.summary import summarise
 from devices.undisturbed import undisturbed
@@ -16,7 +17,6 @@ from prediction.held_out import HeldOut, same_shape
 from predictor.observation import Circumstances, Observation, circumstances
 from profiler.folder import DEVICE_FILE, STORE_FILE
 from profiler.observed import Measurements, measured_so_far, observations
-from profiler.plan import PROCESSES
 from profiler.population import HEAD, VOCABULARY
 from runs.errors import UserError
 from runs.files import read_json
@@ -33,15 +33,15 @@ def reference_speeds(measured: Measurements, reference: str) -> dict[Circumstanc
     return {circumstances(at): found.process_ms[0] for (key, at), found in measured.items() if key == reference}
 
 
-def held_out_rows(students: Sequence[HeldOut], samples: Sequence[Sample], reference: str) -> list[Row]:
-    """The rows that all processes measured."""
+def held_out_rows(students: Sequence[HeldOut], samples: Sequence[Sample], reference: str, visits: int) -> list[Row]:
+    """The rows that as many processes measured."""
     clocked, alone = summarise(samples), undisturbed(samples, reference)
     rows = []
     for one in students:
         key = item_key(one.spec)
         for workload in one.workloads:
             found = alone.get((key, workload))
-            if found is not None and len(found.process_ms) == PROCESSES:
+            if found is not None and len(found.process_ms) >= visits:
                 clock = clocked[key, workload].p50_ms
                 rows.append(Row(one.kind, key, one.spec, workload, found.latency_ms, clock, found.unsure_percent))
     return rows
@@ -73,7 +73,8 @@ def profile_rows(folder: Path, held_out: Sequence[HeldOut]) -> Learnt:
     with SampleStore(folder / STORE_FILE, read_only=True) as store:
         samples, turns = store.samples(), store.turns()
         processes = 1 + max(sample.process for sample in samples)
-        measured = measured_so_far(store, device["reference"], processes)
+        visits = Policy(**device["policy"]).visits_among(processes)
+        measured = measured_so_far(store, device["reference"], visits)
         items = {key: item_from_json(value) for key, value in store.items().items()}
     known = {key: item for key, item in items.items() if not _is_check(item)}
     asked = {same_shape(one.spec) for one in held_out}

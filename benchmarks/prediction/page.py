@@ -181,7 +181,7 @@ INTRODUCTION = """# Latency prediction, measured
 
 Written by `benchmarks/latency_prediction.py` from `benchmarks/results/latency_prediction/`. Every contender was fitted
 to the same measured rows and asked for students that none had seen, timed in other processes after the wait that is
-named. *Undisturbed* is what a profile learns and a predictor predicts: the fastest sample over three processes,
+named. *Undisturbed* is what a profile learns and a predictor predicts: the fastest sample over several processes,
 minutes apart, less what the reference block lost even beside that (`devices/undisturbed.py`). *As clocked* is the
 median of the processes' medians, with all that the machine's neighbours did meanwhile. A bar counts as met by the
 former.

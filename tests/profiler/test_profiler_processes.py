@@ -209,6 +209,32 @@ def test_what_two_processes_agree_on_is_not_taken_again_for_a_third(tmp_path: Pa
         assert len(store.samples()) == 3
 
 
+def test_a_third_process_is_asked_where_two_disagree(tmp_path: Path, crew: Crew) -> None:
+    with SampleStore(tmp_path / "s.sqlite") as store:
+        store.add_items({key: item_to_json(ITEMS[key]) for key in ("stack", "student")})
+        for key, process, milliseconds in (
+            ("stack", 0, 2.0),
+            ("stack", 1, 4.0),
+            ("student", 0, 2.0),
+            ("student", 2, 2.01),
+        ):
+            store.add(Sample(key, SHORT, process, 0, milliseconds, 0.0))
+        policy = Policy(rounds=1, visits=2, retakes=1)
+        cells = [Cell(key, SHORT) for key in ("stack", "student")]
+        found = measure_cells(ITEMS, cells, "onnxruntime", policy, store=store, crew=crew)
+        assert set(found) == {("stack", SHORT), ("student", SHORT)}
+        assert {(one.key, one.process) for one in store.samples()[4:]} == {("stack", 2)}
+
+
+def test_visits_are_shared_among_the_processes(tmp_path: Path, crew: Crew) -> None:
+    policy = Policy(rounds=1, visits=2, held_open=1)
+    cells = [Cell("stack", Workload(1, length)) for length in (4, 5, 6)]
+    with SampleStore(tmp_path / "s.sqlite") as store:
+        assert len(measure_cells(ITEMS, cells, "onnxruntime", policy, store=store, crew=crew)) == 3
+        by_length = sorted((one.workload.sequence_length, one.process) for one in store.samples())
+    assert by_length == [(4, 0), (4, 1), (5, 1), (5, 2), (6, 0), (6, 2)]
+
+
 def test_a_disk_that_is_full_stops_the_work_and_it_goes_on_later(tmp_path: Path, crew: Crew) -> None:
     policy = Policy(rounds=400, sample_ms=0.0, settle_runs=0)
     cells = [Cell(key, Workload(1, length)) for key in ("stack", "student") for length in (4, 8)]
