@@ -74,8 +74,9 @@ def measure_cells(
     number of threads and precision under its own workload (`devices.reference.reference_workload`), and tells how fast
     the machine was; the answer is as clocked either way. What `store` has already is not measured again, and every new
     sample is written to it. No batch begins that would not be through its processes by `deadline` (seconds
-    since 1970). The answer has the cells that the policy's number of processes have measured, and the reference. `crew` are processes that
-    stay ready for further calls, of the same target and seed; without it they are started for this call.
+    since 1970). The answer has the cells that the policy's number of processes have measured, and the reference. `crew`
+    are processes that stay ready for further calls, of the same target and seed; without it they are started for this
+    call.
 
     Raises `UserError` for an unknown target, key or workload, an item that cannot be loaded, a process that the system
     ended, and a disk without room.
