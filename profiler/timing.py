@@ -57,14 +57,14 @@ class Measuring:
 
 @dataclass
 class Pace:
-    """What turns have taken so far."""
+    """What turns have taken so far, for so many cells in all."""
 
     seconds: float = 0.0
-    turns: int = 0
+    cells: int = 0
 
-    def of(self, turns: float) -> float:
-        """Seconds for so many further turns; 0 where nothing is known yet."""
-        return turns * self.seconds / max(self.turns, 1)
+    def of(self, cells: float) -> float:
+        """Seconds for so many further cells; 0 where nothing is known yet."""
+        return cells * self.seconds / max(self.cells, 1)
 
 
 def _timed(measuring: Measuring, cells: Sequence[Cell], known: Known, pace: Pace) -> Iterator[Sample | Turn]:
@@ -134,11 +134,11 @@ def _taken(
 ) -> Iterator[Sample | Turn]:
     """Samples and turns, batch by batch, of the tasks by number of the batch and process."""
     wanted = sorted({process for (_, process), some in tasks.items() if some})
-    share = sum(map(bool, tasks.values())) / max(len(tasks), 1)
+    cells_a_turn = sum(map(len, tasks.values())) / max(len(tasks), 1)
 
     def in_time(owed: int) -> bool:
         """Whether one more batch would be through its processes before the deadline, at the pace so far."""
-        needed = pace.of(share * (owed + measuring.processes))
+        needed = pace.of(cells_a_turn * (owed + measuring.processes))
         return measuring.deadline is None or time() + needed < measuring.deadline
 
     for number, process in turns(batches, measuring.processes, in_time):
@@ -152,7 +152,7 @@ def _taken(
         used = {key: measuring.items[key] for key in measuring.items if key in needed}
         yield from measuring.crew.turn(process, Batch(used, own, measuring.policy, measuring.reference, first))
         pace.seconds += time() - began
-        pace.turns += 1
+        pace.cells += len(own)
 
 
 def _first_rounds(known: Known, tasks: Sequence[Task], process: int, reference: str) -> dict[Workload, int]:
