@@ -59,13 +59,13 @@ EFFORTS: Registry[Effort] = Registry("effort")
 EFFORTS.register("quick")(
     Effort(
         {
-            "hybrid": 70,
-            "kd-nas": 3,
-            "outside": 8,
-            "mixed": 8,
+            "hybrid": 120,
+            "kd-nas": 5,
+            "outside": 14,
+            "mixed": 14,
             "heads": 6,
             "named": ALL_NAMED,
-            "narrow-stacks": 30,
+            "narrow-stacks": 40,
             "wide-stacks": 5,
             "layer-stacks": 6,
             "single-blocks": 8,
