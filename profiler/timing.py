@@ -71,11 +71,9 @@ def _timed(measuring: Measuring, cells: Sequence[Cell], known: Known, pace: Pace
     """Samples and turns of what the cells lack; `known` is to grow with the samples."""
     policy, processes = measuring.policy, measuring.processes
     order = list(batches(measuring.items, cells, policy))
-    visitors = [
-        {cell: _visitors(known, cell, number, measuring) for cell in batch} for number, batch in enumerate(order)
-    ]
+    visitors = {cell: _visitors(known, cell, number, measuring) for number, batch in enumerate(order) for cell in batch}
     tasks = {
-        (number, process): _tasks(known, [cell for cell in batch if process in visitors[number][cell]], process, policy)
+        (number, process): _tasks(known, [cell for cell in batch if process in visitors[cell]], process, policy)
         for number, batch in enumerate(order)
         for process in range(processes)
     }

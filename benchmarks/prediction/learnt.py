@@ -17,6 +17,7 @@ from prediction.held_out import HeldOut, same_shape
 from predictor.observation import Circumstances, Observation, circumstances
 from profiler.folder import DEVICE_FILE, STORE_FILE
 from profiler.observed import Measurements, measured_so_far, observations
+from profiler.plan import PROCESSES
 from profiler.population import HEAD, VOCABULARY
 from runs.errors import UserError
 from runs.files import read_json
@@ -33,15 +34,15 @@ def reference_speeds(measured: Measurements, reference: str) -> dict[Circumstanc
     return {circumstances(at): found.process_ms[0] for (key, at), found in measured.items() if key == reference}
 
 
-def held_out_rows(students: Sequence[HeldOut], samples: Sequence[Sample], reference: str, visits: int) -> list[Row]:
-    """The rows that as many processes measured."""
+def held_out_rows(students: Sequence[HeldOut], samples: Sequence[Sample], reference: str) -> list[Row]:
+    """The rows that all processes measured."""
     clocked, alone = summarise(samples), undisturbed(samples, reference)
     rows = []
     for one in students:
         key = item_key(one.spec)
         for workload in one.workloads:
             found = alone.get((key, workload))
-            if found is not None and len(found.process_ms) >= visits:
+            if found is not None and len(found.process_ms) == PROCESSES:
                 clock = clocked[key, workload].p50_ms
                 rows.append(Row(one.kind, key, one.spec, workload, found.latency_ms, clock, found.unsure_percent))
     return rows

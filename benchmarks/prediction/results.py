@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from devices.stability import stability
-from devices.stopwatch import Policy
 from devices.store import SampleStore
 from devices.undisturbed import undisturbed
 from prediction.adaptation import Move, move_figures
@@ -21,7 +20,6 @@ from prediction.places import Place, file_name
 from predictor.latency import LatencyPredictor
 from predictor.observation import Observation
 from profiler.folder import DEVICE_FILE, STORE_FILE
-from profiler.plan import PROCESSES
 from runs.errors import UserError
 from runs.files import write_json_atomic
 from runs.progress import Progress
@@ -53,10 +51,9 @@ def read_measured(place: Place) -> Measured:
     learnt = profile_rows(place.profile, students)
     with SampleStore(place.held_out / STORE_FILE, read_only=True) as store:
         samples, turns = store.samples(), store.turns()
-    visits = Policy(**settings["policy"]).visits_among(PROCESSES)
-    rows = held_out_rows(students, samples, reference, visits)
+    rows = held_out_rows(students, samples, reference)
     if not rows:
-        raise UserError(f"{place.held_out} has no student that enough processes measured: run --stage held-out again.")
+        raise UserError(f"{place.held_out} has no student that all processes measured: run --stage held-out again.")
     then = reference_speeds(learnt.measured, reference)
     now = reference_speeds(undisturbed(samples), reference)
     return Measured(
