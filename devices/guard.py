@@ -16,7 +16,7 @@ REMEMBERED = 60
 """Readings of which the median is the usual duration: a machine that stays slow is the usual one after a while."""
 
 TRIES = 3
-"""Times a round is taken at most; the drift that is left is divided out later."""
+"""Times a round is taken at most: a machine that stays slow is to be measured all the same."""
 
 FREE_REPEATS = 4
 REPEATS_A_ROUND = 0.1
