@@ -100,7 +100,8 @@ def measure_cells(
         for cell in asked:
             missing = (len(missing_rounds(known, cell, process, policy)) for process in range(processes))
             done += min(sum(policy.rounds - number for number in missing), each)
-        label = f"measuring {len(asked)} cells of {len({cell.key for cell in asked})} models on {target}"
+        lacking = [cell for cell in asked if not is_whole(known, cell, processes, policy)] or asked
+        label = f"measuring {len(lacking)} cells of {len({cell.key for cell in lacking})} models on {target}"
         said = progress or Progress(quiet=True)
         advance = stack.enter_context(_advancing(said, label, total, done, deadline))
         if not place.clocked:
@@ -115,8 +116,10 @@ def measure_cells(
                 kept.add_turn(found)
                 continue
             kept.add(found)
-            known[Cell(found.key, found.workload), found.process][found.round] = found.milliseconds
-            if found.round < policy.rounds and Cell(found.key, found.workload) not in own and done < total:
+            cell = Cell(found.key, found.workload)
+            known[cell, found.process][found.round] = found.milliseconds
+            # What is taken again takes time as well, but is no part of what was planned.
+            if deadline is not None or (found.round < policy.rounds and cell not in own and done < total):
                 done += 1
                 advance()
         whole = {cell for cell in asked if is_whole(known, cell, processes, policy)}
