@@ -2,8 +2,8 @@
 
 The rules are those of ONNX Runtime's thread pool, which took them from Eigen's: work below some ten thousand cycles
 stays with one thread, and units of work are dealt in blocks of several. Both make steps in latency that no sum of FLOPs
-shows: two threads compute three heads no faster than one does, and four in half the time. Terms made of these rules are
-only offered to a law, which leaves them at 0 for a runtime that shares its work in another way.
+shows: on two threads a layer takes longer with three heads than with four (`benchmarks/attention_heads.py`). Terms made
+of these rules are only offered to a law, which leaves them at 0 for a runtime that shares its work in another way.
 """
 
 import numpy as np
