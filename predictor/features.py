@@ -77,7 +77,8 @@ def _product(o: Fields, threads: int) -> Fields:
 
 def _attention(o: Fields, threads: int) -> Fields:
     heads = o["texts"] * o["heads"]
-    pairs = heads * o["queries"] * o["keys"]
+    rows = heads * o["queries"]
+    pairs = rows * o["keys"]
     each = o["queries"] * o["keys"]
     # A head is one thread's work: with two threads three heads take as long as four, or longer.
     idle_pairs = _padding(heads, threads) * each
@@ -87,12 +88,15 @@ def _attention(o: Fields, threads: int) -> Fields:
     return {
         "attention_mflops": 4 * pairs * o["head_width"] / MILLION,
         "attention_padding_mflops": 4 * pairs * _padding(o["head_width"], REGISTER_CHANNELS) / MILLION,
+        "attention_key_padding_mflops": 2 * rows * _padding(o["keys"], REGISTER_CHANNELS) * o["head_width"] / MILLION,
         "attention_idle_mflops": 4 * idle_pairs * o["head_width"] / MILLION,
         "attention_dealt_idle_mflops": 4 * dealt_idle_pairs * o["head_width"] / MILLION,
         "attention_scores": pairs / MILLION,
         "attention_idle_scores": idle_pairs / MILLION,
         "attention_dealt_idle_scores": dealt_idle_pairs / MILLION,
-        "attention_rows": heads * o["queries"] / MILLION,
+        "attention_rows": rows / MILLION,
+        # Rows of scores that end within a register, which a softmax goes over apart.
+        "attention_uneven_rows": rows * (o["keys"] % REGISTER_CHANNELS > 0) / MILLION,
         "attention_elements": heads * (o["queries"] + o["keys"]) * o["head_width"] / MILLION,
         "attention_heads": heads,
         "attentions": np.ones_like(heads),
