@@ -108,7 +108,7 @@ def measure_cells(
             taken: Generator[Sample | Turn, None, None] = _looked_up(place, items, asked, policy, processes, known)
         else:
             hands = crew or stack.enter_context(Crew(target, seed, _beside(kept), said.say))
-            measuring = Measuring(hands, items, policy, processes, steady, deadline)
+            measuring = Measuring(hands, items, policy, processes, steady, deadline, said.say)
             taken = taken_in_turns(measuring, asked, known)
         # A failure to store a sample must stop whoever measures the next one.
         for found in stack.enter_context(closing(taken)):

@@ -1,7 +1,7 @@
 """Whose turn it is at which cells: first at all that lack samples, then at those that have to be taken again."""
 
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import time
 
@@ -53,6 +53,7 @@ class Measuring:
     processes: int
     reference: str | None
     deadline: float | None
+    say: Callable[[str], None]
 
 
 @dataclass
@@ -95,7 +96,11 @@ def _retaken(
     policy = measuring.policy
     most = retake * policy.rounds + policy.extra_rounds
     again = {cell: _doubting(known, cell, measuring.processes, most) for cell in cells}
-    order = list(batches(measuring.items, [cell for cell in cells if again[cell]], policy))
+    doubted = [cell for cell in cells if again[cell]]
+    if doubted and measuring.deadline is None:
+        # With a deadline nobody waits for it, and many a short stage would say so.
+        measuring.say(f"timing {len(doubted)} of {len(cells)} cells again, which no second process confirms")
+    order = list(batches(measuring.items, doubted, policy))
     tasks = {
         (number, process): tuple(
             _further(known[cell, process], cell, policy) for cell in batch if process in again[cell]

@@ -209,7 +209,9 @@ def test_what_two_processes_agree_on_is_not_taken_again_for_a_third(tmp_path: Pa
         assert len(store.samples()) == 3
 
 
-def test_a_third_process_is_asked_where_two_disagree(tmp_path: Path, crew: Crew) -> None:
+def test_a_third_process_is_asked_where_two_disagree(
+    tmp_path: Path, crew: Crew, capsys: pytest.CaptureFixture[str]
+) -> None:
     with SampleStore(tmp_path / "s.sqlite") as store:
         store.add_items({key: item_to_json(ITEMS[key]) for key in ("stack", "student")})
         for key, process, milliseconds in (
@@ -221,8 +223,9 @@ def test_a_third_process_is_asked_where_two_disagree(tmp_path: Path, crew: Crew)
             store.add(Sample(key, SHORT, process, 0, milliseconds, 0.0))
         policy = Policy(rounds=1, visits=2, retakes=1)
         cells = [Cell(key, SHORT) for key in ("stack", "student")]
-        found = measure_cells(ITEMS, cells, "onnxruntime", policy, store=store, crew=crew)
+        found = measure_cells(ITEMS, cells, "onnxruntime", policy, progress=Progress(), store=store, crew=crew)
         assert set(found) == {("stack", SHORT), ("student", SHORT)}
+        assert "timing 1 of 2 cells again, which no second process confirms" in capsys.readouterr().err
         assert {(one.key, one.process) for one in store.samples()[4:]} == {("stack", 2)}
 
 
