@@ -14,7 +14,7 @@ from export.lowering import LOWERING_VERSION
 from predictor.circumstances import FEWEST_ADAPTED
 from profiler.active import Candidate, coordinates, spread_out
 from profiler.evidence import read_evidence
-from profiler.folder import ADAPTED, DEVICE_FILE, PREDICTOR_FILE, STORE_FILE, Profile, load_profile
+from profiler.folder import ADAPTED, FITTED, PREDICTOR_FILE, STORE_FILE, Profile, is_current, load_profile
 from profiler.observed import observations
 from profiler.outcome import Subject, budget_of, check_predictor, write_outcome
 from profiler.plan import (
@@ -90,7 +90,7 @@ def adapt_profile(
     folder = folder or profile_folder(target, settings)
     subject = Subject(target, mark, workloads, ADAPTED, seed, plan.policy, plan.reference, origin)
     with open_run(folder, "profile", settings) as run:
-        if not (folder / DEVICE_FILE).is_file():
+        if not is_current(folder):
             progress.say(
                 f"adapting the profile of {known.target} to {target} with {len(plan.cells)} measurements, into {folder}"
             )
@@ -164,4 +164,4 @@ def _fill(run: RunFolder, subject: Subject, plan: Plan, known: Profile, progress
             "seconds": time() - began,
         }
 
-    write_outcome(run, subject, evidence, run.stage("fit", fitted), ())
+    write_outcome(run, subject, evidence, run.stage(FITTED, fitted), ())

@@ -10,10 +10,11 @@ from devices.fingerprint import SCHEMA, Fingerprint, fingerprint
 from devices.target import open_target
 from devices.workload import Workload
 from export.lowering import LOWERING_VERSION
+from predictor.features import FEATURES
 from predictor.latency import LatencyPredictor
 from profiler.workloads import WorkloadRange
 from runs.errors import UserError
-from runs.files import read_json
+from runs.files import content_hash, read_json
 from runs.home import home_folder
 
 DEVICE_FILE = "device.json"
@@ -53,6 +54,19 @@ class Profile:
     adapted_from: dict[str, Any] | None
     seconds: float
     finished_at: float
+
+
+FEATURES_MARK = content_hash(list(FEATURES))
+"""Changes when a predictor's features do: what was measured then stays true, and is only to be learnt anew."""
+
+FITTED = f"fit {FEATURES_MARK}"
+"""Name of the stage that learns from what was measured."""
+
+
+def is_current(folder: Path) -> bool:
+    """Whether the folder has a finished profile whose predictor has the features of this version."""
+    path = folder / DEVICE_FILE
+    return path.is_file() and read_json(path, "device profile").get("features") == FEATURES_MARK
 
 
 def load_profile(folder: Path) -> Profile:

@@ -13,7 +13,7 @@ from predictor.evaluation import PREDICTOR, evaluate
 from predictor.latency import LatencyPredictor
 from profiler.budget import ErrorBudget, error_budget, noise_percent
 from profiler.evidence import Evidence
-from profiler.folder import DEVICE_FILE, PREDICTOR_FILE, REPORT_FILE
+from profiler.folder import DEVICE_FILE, FEATURES_MARK, PREDICTOR_FILE, REPORT_FILE
 from profiler.observed import observations, predicted_ends
 from profiler.report import write_report
 from profiler.workloads import WorkloadRange
@@ -89,6 +89,7 @@ def write_outcome(
         "seed": subject.seed,
         "policy": subject.policy.to_json(),
         "reference": subject.reference,
+        "features": FEATURES_MARK,
         "adapted_from": subject.adapted_from,
         "models": {"fit": len(evidence.fit), "check": len(evidence.check)},
         "cells": len(evidence.measurements),

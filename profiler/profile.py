@@ -14,11 +14,13 @@ from profiler.active import form_committee
 from profiler.evidence import read_evidence
 from profiler.folder import (
     DEVICE_FILE,
+    FITTED,
     PREDICTOR_FILE,
     STORE_FILE,
     Profile,
     check_profile,
     find_profile,
+    is_current,
     load_profile,
 )
 from profiler.gathering import Work, gather
@@ -77,7 +79,10 @@ def profile_device(
     folder = folder or profile_folder(target, settings)
     subject = Subject(target, mark, workloads, effort, seed, plan.policy, plan.reference)
     with open_run(folder, "profile", settings) as run:
-        if not (folder / DEVICE_FILE).is_file():
+        if (folder / DEVICE_FILE).is_file() and not is_current(folder):
+            progress.say(f"the profile in {folder} is an older version's: learning anew from what it measured")
+            _fill(run, subject, plan, 60 * EFFORTS[effort].minutes, error_percent, progress)
+        elif not is_current(folder):
             limit_seconds = 60 * (EFFORTS[effort].minutes if minutes is None else minutes)
             progress.say(
                 f"profiling {target}, effort {effort}: {len(plan.fit)} models on {len(plan.cells)} workloads planned, "
@@ -144,4 +149,4 @@ def _fill(
         budget = budget_of(evidence, check, None if committee is None else committee.error_percent)
         return {"check": check, "error_budget": budget.to_json(), "seconds": time() - timetable.began}
 
-    write_outcome(run, subject, evidence, run.stage("fit", fitted), rounds)
+    write_outcome(run, subject, evidence, run.stage(FITTED, fitted), rounds)

@@ -1,6 +1,7 @@
 """A whole profile of a tiny plan, what is made of it, and the target that replays it."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,17 @@ from devices.store import SampleStore
 from devices.target import open_target
 from devices.workload import Workload
 from export.items import GraphFile, Item, Stack, item_key
-from profiler.folder import DEVICE_FILE, PREDICTOR_FILE, REPORT_FILE, STORE_FILE
+from predictor.latency import KIND
+from predictor.latency import SCHEMA as PREDICTOR_SCHEMA
+from predictor.signed import write_signed
+from profiler.folder import DEVICE_FILE, FITTED, PREDICTOR_FILE, REPORT_FILE, STORE_FILE
 from profiler.plan import plan_profile
 from profiler.processes import measure_items
 from profiler.profile import Profile, check_profile, find_profile, load_profile, profile_device
 from profiler.report import error_table
 from runs.errors import UserError
-from runs.files import write_json_atomic
+from runs.files import read_json, write_json_atomic
+from runs.folder import RUN_FILE
 from students.spec import LayerBlock, TransformerLayer, uniform_spec
 
 
@@ -114,6 +119,27 @@ def test_a_finished_profile_is_returned_and_one_without_its_end_goes_on(
     assert (again.check, again.seconds) == (profile.check, profile.seconds)
     asked = [uniform_spec(2, 128, 4, 256)]
     assert again.predictor.predict(asked, WORKLOAD) == profile.predictor.predict(asked, WORKLOAD)
+
+
+def test_an_older_versions_profile_is_learnt_anew_and_not_measured(profile: Profile, tmp_path: Path) -> None:
+    folder = tmp_path / "older"
+    shutil.copytree(profile.folder, folder, ignore=shutil.ignore_patterns(".*"))
+    device = read_json(folder / DEVICE_FILE)
+    write_json_atomic(folder / DEVICE_FILE, {key: value for key, value in device.items() if key != "features"})
+    run = read_json(folder / RUN_FILE)
+    run["stages"]["fit"] = run["stages"].pop(FITTED)
+    write_json_atomic(folder / RUN_FILE, run)
+    write_signed(folder / PREDICTOR_FILE, KIND, PREDICTOR_SCHEMA, {"features": ["flops"], "models": []})
+    with pytest.raises(UserError, match="fitted to other features than this version's: profile again"):
+        load_profile(folder)
+    with SampleStore(folder / STORE_FILE, read_only=True) as store:
+        before = store.samples()
+    again = profile_device("cpu", ALONE, "tiny", folder)
+    with SampleStore(folder / STORE_FILE, read_only=True) as store:
+        assert store.samples() == before
+    assert again.check == profile.check
+    spec = [uniform_spec(2, 128, 4, 256)]
+    assert again.predictor.predict(spec, WORKLOAD) == profile.predictor.predict(spec, WORKLOAD)
 
 
 def test_another_runs_folder_is_refused_and_left_alone(profile: Profile, tmp_path: Path) -> None:
