@@ -54,6 +54,8 @@ def profile_device(
 ) -> Profile:
     """Measure `target` and learn to predict its latencies; goes on with a profile begun before, or returns it.
 
+    One that an older version made is learnt anew from what it measured.
+
     It takes the effort's time at most, or `minutes`, and ends before where the mean error on held-out folds is
     `error_percent` or less. Without `folder` the profile goes to the home folder, under the target's name and a hash of
     what it depends on. Raises `UserError`, before anything is written, for a target or workload this machine does not
@@ -79,15 +81,15 @@ def profile_device(
     folder = folder or profile_folder(target, settings)
     subject = Subject(target, mark, workloads, effort, seed, plan.policy, plan.reference)
     with open_run(folder, "profile", settings) as run:
-        if (folder / DEVICE_FILE).is_file() and not is_current(folder):
-            progress.say(f"the profile in {folder} is an older version's: learning anew from what it measured")
-            _fill(run, subject, plan, 60 * EFFORTS[effort].minutes, error_percent, progress)
-        elif not is_current(folder):
-            limit_seconds = 60 * (EFFORTS[effort].minutes if minutes is None else minutes)
-            progress.say(
-                f"profiling {target}, effort {effort}: {len(plan.fit)} models on {len(plan.cells)} workloads planned, "
-                f"{plan.processes} processes, at most {duration_text(limit_seconds)}, into {folder}"
-            )
+        limit_seconds = 60 * (EFFORTS[effort].minutes if minutes is None else minutes)
+        if not is_current(folder):
+            if (folder / DEVICE_FILE).is_file():
+                progress.say(f"the profile in {folder} is an older version's: learning anew from what it measured")
+            else:
+                progress.say(
+                    f"profiling {target}, effort {effort}: {len(plan.fit)} models on {len(plan.cells)} workloads "
+                    f"planned, {plan.processes} processes, at most {duration_text(limit_seconds)}, into {folder}"
+                )
             _fill(run, subject, plan, limit_seconds, error_percent, progress)
     return load_profile(folder)
 
