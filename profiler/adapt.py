@@ -14,7 +14,17 @@ from export.lowering import LOWERING_VERSION
 from predictor.circumstances import FEWEST_ADAPTED
 from profiler.active import Candidate, coordinates, spread_out
 from profiler.evidence import read_evidence
-from profiler.folder import ADAPTED, FITTED, PREDICTOR_FILE, STORE_FILE, Profile, is_current, load_profile
+from profiler.folder import (
+    ADAPTED,
+    DEVICE_FILE,
+    FITTED,
+    OUTDATED,
+    PREDICTOR_FILE,
+    STORE_FILE,
+    Profile,
+    is_outdated,
+    load_profile,
+)
 from profiler.observed import observations
 from profiler.outcome import Subject, budget_of, check_predictor, write_outcome
 from profiler.plan import (
@@ -90,7 +100,10 @@ def adapt_profile(
     folder = folder or profile_folder(target, settings)
     subject = Subject(target, mark, workloads, ADAPTED, seed, plan.policy, plan.reference, origin)
     with open_run(folder, "profile", settings) as run:
-        if not is_current(folder):
+        if is_outdated(folder):
+            progress.say(OUTDATED.format(folder))
+            _fill(run, subject, plan, known, progress)
+        elif not (folder / DEVICE_FILE).is_file():
             progress.say(
                 f"adapting the profile of {known.target} to {target} with {len(plan.cells)} measurements, into {folder}"
             )
@@ -151,7 +164,7 @@ def _fill(run: RunFolder, subject: Subject, plan: Plan, known: Profile, progress
             return {"cells": len(found)}
 
         run.stage("measure", measured)
-        evidence = read_evidence(store, plan)
+        evidence = read_evidence(store, plan.reference, plan.visits)
 
     def fitted() -> dict[str, Any]:
         seen = [one for one in observations(evidence.fit, evidence.measurements) if one.whole]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from devices.measurement import Sample
 from devices.stability import Stability, stability
 from devices.store import SampleStore
-from export.items import Item
+from export.items import Item, item_from_json
 from profiler.observed import Measurements, measured_so_far
-from profiler.plan import Plan
+from profiler.population import is_check
 from runs.errors import UserError
 
 
@@ -24,13 +24,18 @@ class Evidence:
     steadiness: Stability
 
 
-def read_evidence(store: SampleStore, plan: Plan) -> Evidence:
-    """What the store holds of the plan's models; a `UserError` where no fresh student was timed in enough processes."""
-    measurements = measured_so_far(store, plan.reference, plan.visits)
+def read_evidence(store: SampleStore, reference: str, visits: int) -> Evidence:
+    """What the store holds, whatever plan it was measured by: models that `visits` processes or more have timed.
+
+    Raises `UserError` where no fresh student is among them.
+    """
+    measurements = measured_so_far(store, reference, visits)
     measured = {key for key, _ in measurements}
-    fit, check = ({key: item for key, item in part.items() if key in measured} for part in (plan.fit, plan.check))
+    items = {key: item_from_json(value) for key, value in store.items().items() if key in measured}
+    fit = {key: item for key, item in items.items() if not is_check(item)}
+    check = {key: item for key, item in items.items() if is_check(item)}
     if not check:
         raise UserError("there was no time to measure a fresh student: give more --minutes, or a smaller --effort.")
     samples = store.samples()
-    steadiness = stability(samples, plan.reference, store.turns())
-    return Evidence(fit, check, plan.reference, samples, measurements, steadiness)
+    steadiness = stability(samples, reference, store.turns())
+    return Evidence(fit, check, reference, samples, measurements, steadiness)

@@ -63,10 +63,20 @@ FITTED = f"fit {FEATURES_MARK}"
 """Name of the stage that learns from what was measured."""
 
 
-def is_current(folder: Path) -> bool:
-    """Whether the folder has a finished profile whose predictor has the features of this version."""
+OUTDATED = "the profile in {} is an older version's: learning anew from what it measured"
+
+
+def is_outdated(folder: Path) -> bool:
+    """Whether the folder has a finished profile whose predictor has other features than this version's.
+
+    Of a profile of another schema nothing is known: `load_profile` says what to do.
+    """
     path = folder / DEVICE_FILE
-    return path.is_file() and read_json(path, "device profile").get("features") == FEATURES_MARK
+    if not path.is_file():
+        return False
+    value = read_json(path, "device profile")
+    known = isinstance(value, dict) and value.get("schema") == SCHEMA
+    return known and value.get("features") != FEATURES_MARK
 
 
 def load_profile(folder: Path) -> Profile:

@@ -106,11 +106,11 @@ class Work:
         return [cell for cell in self.plan.cells if (cell.key, cell.workload) not in done]
 
 
-def gather(work: Work) -> tuple[dict[str, Item], list[dict[str, Any]]]:
+def gather(work: Work) -> list[dict[str, Any]]:
     """Measure what the predictor is to learn from, then the check.
 
-    Returns every item of the fit by key, and what each round found: the error on held-out folds and the seconds of
-    fitting before it, and the number of cells it added.
+    Returns what each round found: the error on held-out folds and the seconds of fitting before it, and the number of
+    cells it added.
     """
     items = dict(work.plan.fit)
     work.measure("first part", items, work.plan.cells, work.timetable.first_ends(work.effort.rounds))
@@ -133,7 +133,7 @@ def gather(work: Work) -> tuple[dict[str, Item], list[dict[str, Any]]]:
         work.plan.check_cells,
         work.timetable.check_ends(fit_seconds, time()),
     )
-    return items, rounds
+    return rounds
 
 
 def _make_enough(work: Work, items: Mapping[str, Item]) -> None:

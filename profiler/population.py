@@ -196,6 +196,11 @@ def _kept(specs: Iterator[StudentSpec], count: int, drawing: Drawing) -> Iterato
             yield spec
 
 
+def is_check(item: Item) -> bool:
+    """Whether a profile measures this for its check: no classifier that it learns from has the whole vocabulary."""
+    return isinstance(item, StudentSpec) and item.head == HEAD and item.vocabulary_size == VOCABULARY
+
+
 def uniform_shape(spec: StudentSpec, positions: int, vocabulary: int = SMALL_VOCABULARY) -> StudentSpec:
     """The spec with the vocabulary and positions that the others of its profile have."""
     return replace(spec, vocabulary_size=vocabulary, maximum_positions=positions)

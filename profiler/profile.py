@@ -1,11 +1,13 @@
 """Profiling a device from start to end: measure the plan and what is unsure, fit the predictor, check it on others."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import time
 from typing import Any
 
 from devices.fingerprint import fingerprint
+from devices.stopwatch import Policy
 from devices.store import SampleStore
 from devices.target import Target, open_target
 from export.lowering import LOWERING_VERSION
@@ -15,12 +17,13 @@ from profiler.evidence import read_evidence
 from profiler.folder import (
     DEVICE_FILE,
     FITTED,
+    OUTDATED,
     PREDICTOR_FILE,
     STORE_FILE,
     Profile,
     check_profile,
     find_profile,
-    is_current,
+    is_outdated,
     load_profile,
 )
 from profiler.gathering import Work, gather
@@ -31,7 +34,7 @@ from profiler.plan import EFFORTS, Plan, plan_profile
 from profiler.timetable import Timetable, busy_seconds
 from profiler.workloads import WorkloadRange
 from runs.errors import UserError
-from runs.files import content_hash
+from runs.files import content_hash, read_json
 from runs.folder import RunFolder, open_run
 from runs.home import home_folder
 from runs.progress import Progress, duration_text
@@ -54,12 +57,11 @@ def profile_device(
 ) -> Profile:
     """Measure `target` and learn to predict its latencies; goes on with a profile begun before, or returns it.
 
-    One that an older version made is learnt anew from what it measured.
-
-    It takes the effort's time at most, or `minutes`, and ends before where the mean error on held-out folds is
-    `error_percent` or less. Without `folder` the profile goes to the home folder, under the target's name and a hash of
-    what it depends on. Raises `UserError`, before anything is written, for a target or workload this machine does not
-    have and a folder that is another run's.
+    One that an older version made is learnt anew from what it measured, whatever is planned today. Another takes the
+    effort's time at most, or `minutes`, and ends before where the mean error on held-out folds is `error_percent` or
+    less. Without `folder` the profile goes to the home folder, under the target's name and a hash of what it depends
+    on. Raises `UserError`, before anything is written, for a target or workload this machine does not have and a folder
+    that is another run's.
     """
     progress = progress or Progress(quiet=True)
     workloads = workloads or WorkloadRange()
@@ -81,15 +83,17 @@ def profile_device(
     folder = folder or profile_folder(target, settings)
     subject = Subject(target, mark, workloads, effort, seed, plan.policy, plan.reference)
     with open_run(folder, "profile", settings) as run:
-        limit_seconds = 60 * (EFFORTS[effort].minutes if minutes is None else minutes)
-        if not is_current(folder):
-            if (folder / DEVICE_FILE).is_file():
-                progress.say(f"the profile in {folder} is an older version's: learning anew from what it measured")
-            else:
-                progress.say(
-                    f"profiling {target}, effort {effort}: {len(plan.fit)} models on {len(plan.cells)} workloads "
-                    f"planned, {plan.processes} processes, at most {duration_text(limit_seconds)}, into {folder}"
-                )
+        if is_outdated(folder):
+            progress.say(OUTDATED.format(folder))
+            device = read_json(folder / DEVICE_FILE)
+            then = replace(subject, policy=Policy(**device["policy"]), reference=device["reference"])
+            _learn(run, then, plan.processes, device["rounds"], time() - device["seconds"], progress)
+        elif not (folder / DEVICE_FILE).is_file():
+            limit_seconds = 60 * (EFFORTS[effort].minutes if minutes is None else minutes)
+            progress.say(
+                f"profiling {target}, effort {effort}: {len(plan.fit)} models on {len(plan.cells)} workloads planned, "
+                f"{plan.processes} processes, at most {duration_text(limit_seconds)}, into {folder}"
+            )
             _fill(run, subject, plan, limit_seconds, error_percent, progress)
     return load_profile(folder)
 
@@ -119,7 +123,7 @@ def _fill(
     error_percent: float | None,
     progress: Progress,
 ) -> None:
-    """Measure, fit, check, and write the files."""
+    """Measure, and learn from it."""
     crew = Crew(subject.target, subject.seed, run.path, progress.say)
     with SampleStore(run.path / STORE_FILE) as store, crew:
         store.set_fingerprint(subject.mark)
@@ -138,8 +142,21 @@ def _fill(
             progress,
             error_percent,
         )
-        items, rounds = gather(work)
-        evidence = read_evidence(store, replace(plan, fit=items))
+        rounds = gather(work)
+    _learn(run, subject, plan.processes, rounds, timetable.began, progress)
+
+
+def _learn(
+    run: RunFolder,
+    subject: Subject,
+    processes: int,
+    rounds: Sequence[dict[str, Any]],
+    began: float,
+    progress: Progress,
+) -> None:
+    """Fit and check by what is in the store, and write the files; the work began at `began` (seconds since 1970)."""
+    with SampleStore(run.path / STORE_FILE) as store:
+        evidence = read_evidence(store, subject.reference, subject.policy.visits_among(processes))
 
     def fitted() -> dict[str, Any]:
         progress.say("fitting the latency predictor")
@@ -149,6 +166,6 @@ def _fill(
         committee = form_committee(seen, subject.seed)
         check = check_predictor(predictor, evidence, subject.workloads)
         budget = budget_of(evidence, check, None if committee is None else committee.error_percent)
-        return {"check": check, "error_budget": budget.to_json(), "seconds": time() - timetable.began}
+        return {"check": check, "error_budget": budget.to_json(), "seconds": time() - began}
 
     write_outcome(run, subject, evidence, run.stage(FITTED, fitted), rounds)

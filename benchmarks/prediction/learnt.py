@@ -18,7 +18,7 @@ from predictor.observation import Circumstances, Observation, circumstances
 from profiler.folder import DEVICE_FILE, STORE_FILE
 from profiler.observed import Measurements, measured_so_far, observations
 from profiler.plan import PROCESSES
-from profiler.population import HEAD, VOCABULARY
+from profiler.population import is_check
 from runs.errors import UserError
 from runs.files import read_json
 from students.spec import StudentSpec
@@ -77,16 +77,11 @@ def profile_rows(folder: Path, held_out: Sequence[HeldOut]) -> Learnt:
         visits = Policy(**device["policy"]).visits_among(processes)
         measured = measured_so_far(store, device["reference"], visits)
         items = {key: item_from_json(value) for key, value in store.items().items()}
-    known = {key: item for key, item in items.items() if not _is_check(item)}
+    known = {key: item for key, item in items.items() if not is_check(item)}
     asked = {same_shape(one.spec) for one in held_out}
     kept = {key: item for key, item in known.items() if not _is_among(item, asked)}
     own, rows = (tuple(observations(some, measured)) for some in (known, kept))
     return Learnt(device, own, rows, measured, stability(samples, device["reference"], turns).words)
-
-
-def _is_check(item: Item) -> bool:
-    """Whether a profile measured this for its check: no classifier that it learns from has the whole vocabulary."""
-    return isinstance(item, StudentSpec) and item.head == HEAD and item.vocabulary_size == VOCABULARY
 
 
 def _is_among(item: Item, specs: set[StudentSpec]) -> bool:

@@ -121,7 +121,9 @@ def test_a_finished_profile_is_returned_and_one_without_its_end_goes_on(
     assert again.predictor.predict(asked, WORKLOAD) == profile.predictor.predict(asked, WORKLOAD)
 
 
-def test_an_older_versions_profile_is_learnt_anew_and_not_measured(profile: Profile, tmp_path: Path) -> None:
+def test_an_older_versions_profile_is_learnt_anew_and_not_measured(
+    profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "older"
     shutil.copytree(profile.folder, folder, ignore=shutil.ignore_patterns(".*"))
     device = read_json(folder / DEVICE_FILE)
@@ -134,12 +136,25 @@ def test_an_older_versions_profile_is_learnt_anew_and_not_measured(profile: Prof
         load_profile(folder)
     with SampleStore(folder / STORE_FILE, read_only=True) as store:
         before = store.samples()
+    # What is planned today is another plan, and what was measured is no part of it.
+    today = replace(plan_profile("tiny", ALONE), fit={}, check={}, cells=(), check_cells=())
+    monkeypatch.setattr("profiler.profile.plan_profile", lambda *asked: today)
     again = profile_device("cpu", ALONE, "tiny", folder)
     with SampleStore(folder / STORE_FILE, read_only=True) as store:
         assert store.samples() == before
     assert again.check == profile.check
     spec = [uniform_spec(2, 128, 4, 256)]
     assert again.predictor.predict(spec, WORKLOAD) == profile.predictor.predict(spec, WORKLOAD)
+
+
+def test_a_newer_versions_profile_is_left_as_it_is(profile: Profile, tmp_path: Path) -> None:
+    folder = tmp_path / "newer"
+    shutil.copytree(profile.folder, folder, ignore=shutil.ignore_patterns(".*"))
+    write_json_atomic(folder / DEVICE_FILE, {**read_json(folder / DEVICE_FILE), "schema": SCHEMA + 1, "features": "?"})
+    before = (folder / DEVICE_FILE).read_bytes()
+    with pytest.raises(UserError, match=f"has schema {SCHEMA + 1}"):
+        profile_device("cpu", ALONE, "tiny", folder)
+    assert (folder / DEVICE_FILE).read_bytes() == before
 
 
 def test_another_runs_folder_is_refused_and_left_alone(profile: Profile, tmp_path: Path) -> None:
