@@ -49,6 +49,7 @@ def conclude(
     how = Circumstances(
         ground.target,
         ground.profile.fingerprint,
+        ground.scoring.disturbance,
         context.method.name,
         context.effort.name,
         context.settings.seed,

@@ -20,7 +20,7 @@ TRIMS = 3
 
 @dataclass(frozen=True)
 class Candidate:
-    """A member of the space with its proxy reward, predicted milliseconds and their interval."""
+    """A member of the space with its proxy reward, the milliseconds a clock should show, and their 90 % interval."""
 
     codes: tuple[int, ...]
     spec: StudentSpec

@@ -86,7 +86,7 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     seconds = perf_counter() - start
     head = Head("classification", len(task.label_names))
     members = Members(space(settings.space), spec.vocabulary_size, spec.maximum_positions, spec.token_types, head)
-    scoring = Scoring(members, found.predictor, workload, settings.max_parameters)
+    scoring = Scoring(members, found.predictor, workload, found.disturbance(workload), settings.max_parameters)
     budgets = tuple(Budget(workload, float(budget)) for budget in settings.budgets_ms)
     fastest = scoring.fastest(settings.seed)
 

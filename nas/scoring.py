@@ -1,4 +1,4 @@
-"""Predicted milliseconds of a space's members in bulk, those with too many weights barred, and the fastest of all."""
+"""Milliseconds that a clock is expected to show, of a space's members in bulk; the heavy barred, the fastest found."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from devices.disturbance import Disturbance
 from devices.workload import Workload
 from nas.budget import Budget
 from nas.controllers.pool import Codes, Milliseconds
@@ -67,11 +68,16 @@ class Members:
 
 @dataclass(frozen=True)
 class Scoring:
-    """The latency predictor seen through a space: what controllers and finalists ask."""
+    """The latency predictor seen through a space: what controllers and finalists ask.
+
+    A budget is held against a clock, so every latency here is one: the predictor's, on a machine as disturbed as the
+    profile found it usually is.
+    """
 
     members: Members
     predictor: LatencyPredictor
     workload: Workload
+    disturbance: Disturbance = Disturbance()
     max_parameters: int | None = None
 
     @cached_property
@@ -80,17 +86,23 @@ class Scoring:
 
     def latency_ms(self, codes: Codes) -> Milliseconds:
         """Codes [n, genes] → predicted ms [n], on all cores."""
-        return in_chunks(lambda rows: self._compiled.score(self.members.table(codes[rows]).index), len(codes))
+        usual, compiled = self.disturbance.usual, self._compiled
+        return in_chunks(lambda rows: usual * compiled.score(self.members.table(codes[rows]).index), len(codes))
 
     def __call__(self, codes: Codes) -> tuple[Milliseconds, Milliseconds]:
-        """Codes [n, genes] → predicted ms [n] and upper end [n], infinite where there are too many weights."""
+        """Codes [n, genes] → predicted ms [n] and upper end [n], infinite where there are too many weights.
+
+        The upper end is that of the prediction on the usual machine: choosing picks what is predicted too low, and
+        whether the machine will be more disturbed than usual it cannot know.
+        """
         latency = self.latency_ms(codes)
         return latency, np.where(self._allowed(codes), latency * self._compiled.margin(), np.inf)
 
     def candidates(self, codes: Codes, rewards: Sequence[float]) -> list[Candidate]:
         """Codes [n, genes] and rewards [n] → candidates with specs and predictions; barred ones are left out."""
         latency, allowed, margin = self.latency_ms(codes), self._allowed(codes), self._compiled.margin()
-        low, high = latency / margin, latency * margin
+        alone = latency / self.disturbance.usual
+        low, high = self.disturbance.interval(alone / margin, alone, alone * margin)
         return [
             Candidate(tuple(code), spec, float(reward), float(latency[n]), (float(low[n]), float(high[n])))
             for n, (code, spec, reward) in enumerate(

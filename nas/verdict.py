@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from devices.disturbance import Disturbance
 from devices.fingerprint import Fingerprint
 from devices.measurement import Measurement
 from distill.examples import Task
@@ -67,6 +68,7 @@ class Circumstances:
 
     target: str
     device: Fingerprint
+    disturbance: Disturbance
     method: str
     effort: str
     seed: int
@@ -85,7 +87,10 @@ def build_verdict(
     parity: Parity,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """The whole of verdict.json. `measured` is of the target's own artifact of the distilled student."""
+    """The whole of verdict.json. `measured` is of the target's own artifact of the distilled student.
+
+    What is `predicted` counts on the usual `disturbance`, for `measured` is what a clock said.
+    """
     task = how.task
     return {
         "budget_ms": float(budget.latency_ms),
@@ -108,6 +113,7 @@ def build_verdict(
         "latency_ms": {
             "predicted": student.predicted_ms,
             "interval": list(student.interval_ms),
+            "disturbance": how.disturbance.to_json(),
             "measured_p50": measured.p50_ms,
             "measured_p90": measured.p90_ms,
             "noise_floor_percent": measured.noise_floor_percent,

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from devices.disturbance import Disturbance, disturbances
 from devices.measurement import Sample
 from devices.stability import Stability, stability
 from devices.store import SampleStore
+from devices.workload import Precision
 from export.items import Item, item_from_json
 from profiler.observed import Measurements, measured_so_far
 from profiler.population import is_check
@@ -22,6 +24,11 @@ class Evidence:
     samples: Sequence[Sample]
     measurements: Measurements
     steadiness: Stability
+
+    @property
+    def disturbances(self) -> dict[tuple[int, Precision], Disturbance]:
+        """How much longer than undisturbed everything that was measured took, by threads and precision."""
+        return disturbances(self.samples, self.measurements)
 
 
 def read_evidence(store: SampleStore, reference: str, visits: int) -> Evidence:

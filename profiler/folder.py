@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import devices.targets  # noqa: F401  (fills the registry)
+from devices.disturbance import Disturbance
 from devices.fingerprint import SCHEMA, Fingerprint, fingerprint
 from devices.target import open_target
-from devices.workload import Workload
+from devices.workload import Precision, Workload
 from export.lowering import LOWERING_VERSION
 from predictor.features import FEATURES
 from predictor.latency import LatencyPredictor
+from predictor.observation import circumstances
 from profiler.workloads import WorkloadRange
 from runs.errors import UserError
 from runs.files import content_hash, read_json
@@ -37,8 +39,9 @@ class Profile:
 
     `check` has, by the key of each pair of threads and precision, the number of fresh whole `students`, their
     `noise_floor_percent`, how many the 90 % interval `covered_percent`, and `errors` by method: the predictor's own
-    beside the baselines'. `stability` and `error_budget` are numbers and a sentence (`words`) each; `adapted_from` says
-    which profile the predictor comes from, where it was adapted.
+    beside the baselines'. `stability` and `error_budget` are numbers and a sentence (`words`) each; `disturbances` say
+    by threads and precision how much longer than undisturbed models took; `adapted_from` says which profile the
+    predictor comes from, where it was adapted.
     """
 
     folder: Path
@@ -50,10 +53,18 @@ class Profile:
     seed: int
     check: dict[str, Any]
     stability: dict[str, Any]
+    disturbances: dict[tuple[int, Precision], Disturbance]
     error_budget: dict[str, Any]
     adapted_from: dict[str, Any] | None
     seconds: float
     finished_at: float
+
+    def disturbance(self, workload: Workload) -> Disturbance:
+        """What turns the workload's undisturbed latencies into clocked ones, as this machine was then.
+
+        None at all for threads and a precision that were not measured.
+        """
+        return self.disturbances.get(circumstances(workload), Disturbance())
 
 
 FEATURES_MARK = content_hash(list(FEATURES))
@@ -67,16 +78,17 @@ OUTDATED = "the profile in {} is an older version's: learning anew from what it 
 
 
 def is_outdated(folder: Path) -> bool:
-    """Whether the folder has a finished profile whose predictor has other features than this version's.
+    """Whether the folder has a finished profile that lacks what this version learns from samples.
 
-    Of a profile of another schema nothing is known: `load_profile` says what to do.
+    Its predictor may have other features, or nothing says how disturbed the machine was. Of a profile of another
+    schema nothing is known: `load_profile` says what to do.
     """
     path = folder / DEVICE_FILE
     if not path.is_file():
         return False
     value = read_json(path, "device profile")
     known = isinstance(value, dict) and value.get("schema") == SCHEMA
-    return known and value.get("features") != FEATURES_MARK
+    return known and (value.get("features") != FEATURES_MARK or "disturbances" not in value)
 
 
 def load_profile(folder: Path) -> Profile:
@@ -99,6 +111,9 @@ def load_profile(folder: Path) -> Profile:
             seed=value["seed"],
             check=value["check"],
             stability=value["stability"],
+            disturbances={
+                (one["threads"], one["precision"]): Disturbance(**one["factors"]) for one in value["disturbances"]
+            },
             error_budget=value["error_budget"],
             adapted_from=value["adapted_from"],
             seconds=value["seconds"],

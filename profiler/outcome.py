@@ -96,6 +96,10 @@ def write_outcome(
         "samples": len(evidence.samples),
         "rounds": list(rounds),
         "stability": evidence.steadiness.to_json(),
+        "disturbances": [
+            {"threads": threads, "precision": precision, "factors": found.to_json()}
+            for (threads, precision), found in evidence.disturbances.items()
+        ],
         **result,
         "finished_at": time(),
     }

@@ -17,7 +17,10 @@ from students.table import BlockTable
 
 @TARGETS.register(ReplayTarget.name)
 def replay(rest: str) -> Target:
-    """The profile in folder `rest`: its samples as they were recorded, its predictor for everything else."""
+    """The profile in folder `rest`: its samples as they were clocked, its predictor for everything else.
+
+    What is predicted is as disturbed as the machine usually was.
+    """
     if not rest:
         raise UserError("target 'replay' replays a device profile: name its folder, --target replay:DIR.")
     profile = load_profile(Path(rest))
@@ -33,8 +36,7 @@ def replay(rest: str) -> Target:
                 f"target 'replay' knows shapes, and {description} has none to see: give a checkpoint folder or a spec."
             )
         # The shape and not the description: a checkpoint must replay alike in whichever folder it lies.
-        return content_hash(repr(blocks)), float(
-            profile.predictor.predict(BlockTable.from_blocks([blocks]), workload)[0]
-        )
+        alone = float(profile.predictor.predict(BlockTable.from_blocks([blocks]), workload)[0])
+        return content_hash(repr(blocks)), alone * profile.disturbance(workload).usual
 
     return ReplayTarget(recorded, estimate, profile.fingerprint)

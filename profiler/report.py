@@ -35,6 +35,8 @@ def write_report(
     if device["adapted_from"]:
         report.text(adapted_words(device["adapted_from"]))
     report.text(f"Machine {evidence.steadiness.words}")
+    for (threads, precision), found in evidence.disturbances.items():
+        report.text(f"By the clock, models took {found.words}: threads {threads}, {precision}.")
     report.text(device["error_budget"]["words"])
     report.table(*budget_table(device["error_budget"]))
     if device["rounds"]:

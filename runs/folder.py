@@ -110,12 +110,12 @@ def _read_record(path: Path, kind: str, settings: dict[str, Any]) -> dict[str, A
             "version of tailorbird that began it, or give another --output."
         )
     if record["kind"] != kind:
-        raise UserError(f"the folder {path} holds a {record['kind']}, not a {kind}: give another --output.")
+        raise UserError(f"the folder {path} is one of kind {record['kind']!r}, not {kind!r}: give another --output.")
     difference = _first_difference(record["settings"], settings)
     if difference is not None:
         raise UserError(
-            f"the folder {path} holds a {kind} with other settings ({difference}): give the same settings to continue "
-            "it, or another --output."
+            f"the folder {path} has the {kind} of other settings ({difference}): give the same settings to go on, or "
+            "another --output."
         )
     return record
 

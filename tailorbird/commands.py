@@ -61,6 +61,10 @@ def profile_device(
                 "adapted_from": one.adapted_from,
                 "check": one.check,
                 "stability": one.stability,
+                "disturbances": [
+                    {"threads": threads, "precision": of, "factors": found.to_json()}
+                    for (threads, of), found in one.disturbances.items()
+                ],
                 "error_budget": one.error_budget,
             }
             for one in profiles
@@ -89,17 +93,22 @@ def predict_latency(
     used, place = device_profile(profile, target, workload, Progress(quiet))
     ms = used.predictor.predict(specs, workload)
     low, high = used.predictor.predict_interval(specs, workload)
+    disturbance = used.disturbance(workload)
+    clocked, (least, most) = disturbance.usual * ms, disturbance.interval(low, ms, high)
     covered = used.predictor.covers(specs, workload)
     return {
         "target": place,
         "workload": workload.to_json(),
         "profile": str(used.folder),
+        "disturbance": disturbance.to_json(),
         "students": [
             {
                 "student": name,
                 "parameters": outline.spec.parameters(),
                 "latency_ms": float(ms[n]),
                 "interval_ms": [float(low[n]), float(high[n])],
+                "clocked_ms": float(clocked[n]),
+                "clocked_interval_ms": [float(least[n]), float(most[n])],
                 "covered": bool(covered[n]),
                 "notes": [*outline.notes, *too_long(outline.spec, workload)],
             }

@@ -5,6 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from devices.disturbance import Disturbance
+
 Result = dict[str, Any]
 
 PIPED_WIDTH = 120
@@ -52,6 +54,10 @@ def profiles(result: Result) -> None:
                 f"Noise floor: {check['noise_floor_percent']:.1f} % between the fastest samples of two processes. "
                 f"The 90 % interval held {check['covered_percent']:.0f} %."
             )
+        for found in profile["disturbances"]:
+            plural = "s" if found["threads"] > 1 else ""
+            words = Disturbance(**found["factors"]).words
+            print(f"By the clock, models took {words}: {found['threads']} thread{plural}, {found['precision']}.")
         print(f"Machine {profile['stability']['words']}")
         print(profile["error_budget"]["words"])
         if profile["adapted_from"]:
@@ -61,19 +67,22 @@ def profiles(result: Result) -> None:
 
 
 def predictions(result: Result) -> None:
-    """One line a student: predicted milliseconds and their 90 % interval."""
+    """One line a student: predicted milliseconds and their 90 % interval, on the machine alone and by the clock."""
     rows = [
         [
             one["student"],
             f"{one['parameters'] / 1e6:.1f} M",
             _ms(one["latency_ms"]),
-            f"{one['interval_ms'][0]:.2f}–{one['interval_ms'][1]:.2f} ms",
+            f"{one['interval_ms'][0]:.2f}–{one['interval_ms'][1]:.2f}",
+            _ms(one["clocked_ms"]),
+            f"{one['clocked_interval_ms'][0]:.2f}–{one['clocked_interval_ms'][1]:.2f}",
             "yes" if one["covered"] else "no: outside what was measured",
         ]
         for one in result["students"]
     ]
     title = f"Predicted on {result['target']}, {_workload(result['workload'])}"
-    _table(title, ["student", "parameters", "latency", "90 % interval", "covered"], rows)
+    headers = ["student", "weights", "alone", "90 % interval", "as usually clocked", "90 % interval", "covered"]
+    _table(title, headers, rows)
     for one in result["students"]:
         for note in one["notes"]:
             print(f"{one['student']}: {note}.")
@@ -99,7 +108,10 @@ def _verdict(verdict: Result) -> None:
     rows = [
         ["budget", f"{verdict['budget_ms']:g} ms on {verdict['target']}, {_workload(verdict['workload'])}"],
         ["measured", f"{_ms(latency['measured_p50'])} (p90 {_ms(latency['measured_p90'])}), {kept} the budget"],
-        ["predicted", f"{_ms(latency['predicted'])}, 90 % interval {low:.2f}–{high:.2f} ms"],
+        [
+            "predicted",
+            f"{_ms(latency['predicted'])}, 90 % interval {low:.2f}–{high:.2f} ms, on a machine as disturbed as usual",
+        ],
         ["noise floor", f"{latency['noise_floor_percent']:.1f} %"],
         [
             "teacher",

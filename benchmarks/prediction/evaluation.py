@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from devices.disturbance import Disturbance
 from prediction.contenders import RIVALS, our_guesses
-from prediction.figures import TRUTHS, Guess, Row, group_figures, noise_figures, set_figures, worst_case
+from prediction.figures import JUDGED, Guess, Row, group_figures, noise_figures, set_figures, worst_case
 from prediction.held_out import NAMED, shape_name
 from prediction.learnt import Learnt, as_observation
 from predictor.latency import LatencyPredictor
+from predictor.observation import Circumstances, circumstances
 from profiler.observed import predicted_ms
 
 OURS = "ours"
@@ -40,26 +42,52 @@ def predict_all(learnt: Learnt, rows: Sequence[Row], seed: int) -> Predictions:
     return Predictions(rows, guesses)
 
 
-def figures_of(found: Predictions) -> dict[str, Any]:
+def clocked(guess: Guess, disturbance: Disturbance) -> Guess:
+    """The same guess for a machine that is disturbed as usual."""
+    alone = guess.predicted_ms
+    if guess.low_ms is None or guess.high_ms is None:
+        return Guess(alone * disturbance.usual)
+    return Guess(alone * disturbance.usual, *disturbance.interval(guess.low_ms, alone, guess.high_ms))
+
+
+def by_truth(found: Predictions, disturbances: Mapping[Circumstances, Disturbance]) -> dict[str, Predictions]:
+    """Everyone's guesses, made for the machine alone, for each truth: a clock shows what usually disturbs as well."""
+    usual = [disturbances[circumstances(row.workload)] for row in found.rows]
+    guesses = {
+        name: [clocked(guess, disturbance) for guess, disturbance in zip(made, usual, strict=True)]
+        for name, made in found.guesses.items()
+    }
+    return {"undisturbed": found, "clocked": Predictions(found.rows, guesses)}
+
+
+Views = Mapping[str, Predictions]
+"""Truth → the same rows, with guesses of that truth."""
+
+
+def figures_of(views: Views) -> dict[str, Any]:
     """By truth and contender; empty where there are no rows."""
-    if not found.rows:
-        return {}
     return {
         truth: {name: set_figures(found.rows, guesses, truth) for name, guesses in found.guesses.items()}
-        for truth in TRUTHS
+        for truth, found in views.items()
+        if found.rows
     }
 
 
-def precision_figures(found: Predictions) -> dict[str, Any]:
+def precision_figures(views: Views) -> dict[str, Any]:
     """All figures of one precision: random students, their parts and worst case, and each named shape."""
-    random = found.of([place for place, row in enumerate(found.rows) if row.kind != NAMED])
-    named = found.of([place for place, row in enumerate(found.rows) if row.kind == NAMED])
-    ours = random.guesses[OURS]
+    rows = views[JUDGED].rows
+
+    def only(is_named: bool) -> dict[str, Predictions]:
+        places = [place for place, row in enumerate(rows) if (row.kind == NAMED) == is_named]
+        return {truth: found.of(places) for truth, found in views.items()}
+
+    random, named = only(False), only(True)
+    ours = {truth: (found.rows, found.guesses[OURS]) for truth, found in random.items() if found.rows}
     return {
-        "noise_floor": noise_figures(found.rows),
+        "noise_floor": noise_figures(rows),
         "random": figures_of(random),
-        "parts": {truth: group_figures(random.rows, ours, truth) for truth in TRUTHS} if random.rows else {},
-        "worst": {truth: worst_case(random.rows, ours, truth) for truth in TRUTHS} if random.rows else {},
+        "parts": {truth: group_figures(*mine, truth) for truth, mine in ours.items()},
+        "worst": {truth: worst_case(*mine, truth) for truth, mine in ours.items()},
         "named": figures_of(named),
         "shapes": [
             {
@@ -69,19 +97,21 @@ def precision_figures(found: Predictions) -> dict[str, Any]:
                 "undisturbed_ms": row.undisturbed_ms,
                 "clocked_ms": row.clocked_ms,
             }
-            for row, guess in zip(named.rows, named.guesses[OURS], strict=True)
+            for row, guess in zip(named[JUDGED].rows, named[JUDGED].guesses[OURS], strict=True)
         ],
     }
 
 
-def by_precision(found: Predictions) -> dict[str, Any]:
+def by_precision(views: Views) -> dict[str, Any]:
     """`precision_figures` of each precision that was measured."""
-    precisions = dict.fromkeys(row.workload.precision for row in found.rows)
+    precisions = [row.workload.precision for row in views[JUDGED].rows]
+    chosen = {
+        precision: [place for place, one in enumerate(precisions) if one == precision]
+        for precision in dict.fromkeys(precisions)
+    }
     return {
-        precision: precision_figures(
-            found.of([place for place, row in enumerate(found.rows) if row.workload.precision == precision])
-        )
-        for precision in precisions
+        precision: precision_figures({truth: found.of(places) for truth, found in views.items()})
+        for precision, places in chosen.items()
     }
 
 

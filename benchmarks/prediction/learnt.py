@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from devices.disturbance import Disturbance, disturbances
 from devices.measurement import Sample
 from devices.stability import stability
 from devices.stopwatch import Policy
@@ -62,6 +63,8 @@ class Learnt:
     rows: tuple[Observation, ...]
     """Those without students that are held out here, named shapes above all: what every contender learns from."""
     measured: Measurements
+    disturbances: Mapping[Circumstances, Disturbance]
+    """How much longer than undisturbed all of that usually took by the clock."""
     stability: str
     """How steady the machine was while the profile was made."""
 
@@ -81,7 +84,8 @@ def profile_rows(folder: Path, held_out: Sequence[HeldOut]) -> Learnt:
     asked = {same_shape(one.spec) for one in held_out}
     kept = {key: item for key, item in known.items() if not _is_among(item, asked)}
     own, rows = (tuple(observations(some, measured)) for some in (known, kept))
-    return Learnt(device, own, rows, measured, stability(samples, device["reference"], turns).words)
+    steadiness = stability(samples, device["reference"], turns)
+    return Learnt(device, own, rows, measured, disturbances(samples, measured), steadiness.words)
 
 
 def _is_among(item: Item, specs: set[StudentSpec]) -> bool:

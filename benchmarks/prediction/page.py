@@ -183,8 +183,9 @@ Written by `benchmarks/latency_prediction.py` from `benchmarks/results/latency_p
 to the same measured rows and asked for students that none had seen, timed in other processes after the wait that is
 named. *Undisturbed* is what a profile learns and a predictor predicts: the fastest sample over several processes,
 minutes apart, less what the reference block lost even beside that (`devices/undisturbed.py`). *As clocked* is the
-median of the processes' medians, with all that the machine's neighbours did meanwhile. A bar counts as met by the
-former.
+median of the processes' medians, with all that the machine's neighbours did meanwhile; everyone's predictions are
+then multiplied by how much longer than undisturbed the profile's models usually took by the clock
+(`devices/disturbance.py`). A bar counts as met by the undisturbed latency.
 """
 
 

@@ -11,8 +11,17 @@ from devices.undisturbed import undisturbed
 from prediction.adaptation import Move, move_figures
 from prediction.bars import bar_lines
 from prediction.contenders import our_guesses
-from prediction.evaluation import OURS, by_precision, disagreement, predict_all, rounded, row_lines
-from prediction.figures import TRUTHS, Row, set_figures
+from prediction.evaluation import (
+    OURS,
+    Predictions,
+    by_precision,
+    by_truth,
+    disagreement,
+    predict_all,
+    rounded,
+    row_lines,
+)
+from prediction.figures import Row, set_figures
 from prediction.held_out import NAMED
 from prediction.learnt import Learnt, as_observation, held_out_rows, profile_rows, reference_speeds
 from prediction.measuring import read_held_out
@@ -100,11 +109,12 @@ def _is(one: Row | Observation, wanted: Mapping[str, Any]) -> bool:
 def own_figures(here: Measured, own: LatencyPredictor) -> dict[str, Any]:
     """By precision, errors of the profile's own predictor, which has learnt the named shapes that were measured."""
     guesses = our_guesses(own, [as_observation(row) for row in here.rows])
+    views = by_truth(Predictions(here.rows, {OURS: guesses}), here.learnt.disturbances)
     found: dict[str, Any] = {}
     for precision in dict.fromkeys(row.workload.precision for row in here.rows):
         chosen = [place for place, row in enumerate(here.rows) if row.workload.precision == precision]
-        rows, its = [here.rows[place] for place in chosen], [guesses[place] for place in chosen]
-        found[precision] = {truth: set_figures(rows, its, truth) for truth in TRUTHS}
+        parts = {truth: view.of(chosen) for truth, view in views.items()}
+        found[precision] = {truth: set_figures(part.rows, part.guesses[OURS], truth) for truth, part in parts.items()}
     return found
 
 
@@ -152,7 +162,7 @@ def result_of(here: Measured, others: Sequence[Measured], progress: Progress) ->
             "reference_now_over_then": dict(here.speeds),
             "stability": here.stability,
         },
-        "precisions": by_precision(found),
+        "precisions": by_precision(by_truth(found, here.learnt.disturbances)),
         "own": own_figures(here, own),
         "adaptation": adaptation,
         "again": again_figures(here, own),

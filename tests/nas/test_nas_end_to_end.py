@@ -10,7 +10,7 @@ import onnxruntime
 import optuna
 import pytest
 import torch
-from tiny_world import WORKLOAD, make_data, make_profile, make_space, make_teacher
+from tiny_world import DISTURBANCE, WORKLOAD, make_data, make_profile, make_space, make_teacher
 
 from nas.groundwork import automatic_length
 from nas.schedule import EFFORTS, Effort
@@ -99,7 +99,9 @@ def test_what_was_promised_is_kept(finished: tuple[Path, dict[str, Any]]) -> Non
     _, verdict = finished
     latency, score = verdict["latency_ms"], verdict["score"]
     assert verdict["within_budget"] is True and latency["measured_p50"] <= 2.0
-    assert latency["interval"][0] < latency["predicted"] < latency["interval"][1] <= 2.0
+    assert latency["interval"][0] < latency["predicted"] < latency["interval"][1]
+    assert latency["predicted"] < 2.0 and latency["disturbance"] == DISTURBANCE.to_json()
+    assert latency["interval"][0] < latency["measured_p50"] < latency["interval"][1]
     assert verdict["speedup"] == pytest.approx(verdict["teacher"]["latency_ms"] / latency["measured_p50"])
     assert verdict["speedup"] > 1 and verdict["teacher"]["fits_budget"] is False
     assert verdict["parity"]["max_abs_error"] <= 1e-4 and verdict["parity"]["agreement"] >= 0.999

@@ -1,8 +1,10 @@
 """Members scored in bulk: as the predictor scores their specs, the heavy ones barred, the fastest found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from tiny_world import WORKLOAD, make_profile, make_space
+from tiny_world import DISTURBANCE, WORKLOAD, make_profile, make_space
 
 from nas.scoring import Members, Scoring
 from profiler.folder import load_profile
@@ -15,24 +17,30 @@ from students.spec import Head
 def scoring(tmp_path_factory: pytest.TempPathFactory) -> Scoring:
     root = tmp_path_factory.mktemp("scoring")
     file = make_space(root / "space.yaml")
-    predictor = load_profile(make_profile(root / "profile", file)).predictor
-    return Scoring(Members(space(str(file)), 33, 32, 2, Head()), predictor, WORKLOAD)
+    profile = load_profile(make_profile(root / "profile", file))
+    assert profile.disturbance(WORKLOAD) == DISTURBANCE
+    return Scoring(Members(space(str(file)), 33, 32, 2, Head()), profile.predictor, WORKLOAD, DISTURBANCE)
 
 
 def limited(scoring: Scoring, parameters: int) -> Scoring:
-    return Scoring(scoring.members, scoring.predictor, scoring.workload, parameters)
+    return replace(scoring, max_parameters=parameters)
 
 
-def test_codes_get_what_the_predictor_says_of_their_specs(scoring: Scoring) -> None:
+def test_codes_get_what_the_predictor_says_of_their_specs_on_the_usual_machine(scoring: Scoring) -> None:
     codes = scoring.members.space.sample(300, np.random.default_rng(0))
     specs = scoring.members.specs(codes)
     latency, upper = scoring(codes)
-    assert latency == pytest.approx(scoring.predictor.predict(specs, WORKLOAD), rel=1e-6)
-    assert upper == pytest.approx(scoring.predictor.predict_interval(specs, WORKLOAD)[1], rel=1e-6)
+    low, high = scoring.predictor.predict_interval(specs, WORKLOAD)
+    alone, usual = scoring.predictor.predict(specs, WORKLOAD), DISTURBANCE.usual
+    assert latency == pytest.approx(usual * alone, rel=1e-6)
+    assert upper == pytest.approx(usual * high, rel=1e-6)
     found = scoring.candidates(codes, np.arange(300.0).tolist())
     assert [one.spec for one in found] == specs and [one.reward for one in found] == list(range(300))
     assert [one.predicted_ms for one in found] == latency.tolist()
     assert all(one.interval_ms[0] < one.predicted_ms < one.interval_ms[1] for one in found)
+    ends = np.array([one.interval_ms for one in found])
+    assert (ends[:, 0] < usual * low).all() and (ends[:, 1] > usual * high).all(), "the disturbance has its own spread"
+    assert pytest.approx(np.stack(DISTURBANCE.interval(low, alone, high)), rel=1e-6) == ends.T
 
 
 def test_members_with_too_many_weights_are_barred(scoring: Scoring) -> None:

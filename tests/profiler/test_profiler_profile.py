@@ -100,8 +100,10 @@ def test_it_says_how_steady_the_machine_was_and_divides_its_error(profile: Profi
     assert budget["held_out_percent"] > 0 and budget["noise_percent"] > 0
     fresh = profile.check[WORKLOAD.key]["errors"]["predictor"]["mape_percent"]
     assert budget["fresh_percent"] == pytest.approx(fresh)
+    disturbance = profile.disturbance(WORKLOAD)
+    assert 1.0 <= disturbance.low <= disturbance.usual <= disturbance.high
     report = (profile.folder / REPORT_FILE).read_text()
-    assert profile.stability["words"] in report and budget["words"] in report
+    assert profile.stability["words"] in report and budget["words"] in report and disturbance.words in report
 
 
 def test_a_finished_profile_is_returned_and_one_without_its_end_goes_on(
@@ -145,6 +147,17 @@ def test_an_older_versions_profile_is_learnt_anew_and_not_measured(
     assert again.check == profile.check
     spec = [uniform_spec(2, 128, 4, 256)]
     assert again.predictor.predict(spec, WORKLOAD) == profile.predictor.predict(spec, WORKLOAD)
+
+
+def test_a_profile_that_does_not_say_how_disturbed_it_was_is_told_so(profile: Profile, tmp_path: Path) -> None:
+    folder = tmp_path / "silent"
+    shutil.copytree(profile.folder, folder, ignore=shutil.ignore_patterns(".*"))
+    device = read_json(folder / DEVICE_FILE)
+    write_json_atomic(folder / DEVICE_FILE, {key: value for key, value in device.items() if key != "disturbances"})
+    with pytest.raises(UserError, match="profile again"):
+        load_profile(folder)
+    again = profile_device("cpu", ALONE, "tiny", folder)
+    assert again.disturbances == profile.disturbances and again.check == profile.check
 
 
 def test_a_newer_versions_profile_is_left_as_it_is(profile: Profile, tmp_path: Path) -> None:
@@ -255,7 +268,7 @@ class TestReplay:
         with SampleStore(":memory:") as store:
             found = measure_items(items, target, [WORKLOAD], Policy(rounds=2), processes=2, store=store)
             assert [sample.milliseconds for sample in store.samples([recorded])] == known
-        predicted = profile.predictor.predict([items[unseen]], WORKLOAD)[0]
+        predicted = profile.predictor.predict([items[unseen]], WORKLOAD)[0] * profile.disturbance(WORKLOAD).usual
         assert found[unseen, WORKLOAD].p50_ms == pytest.approx(predicted, rel=0.05)
 
     def test_it_stands_for_what_was_recorded(self, profile: Profile, target: str, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_the_record_has_the_documented_form(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "settings", "words"),
     [
-        ("profile", SETTINGS, ["holds a search, not a profile"]),
+        ("profile", SETTINGS, ["is one of kind 'search', not 'profile'"]),
         ("search", {**SETTINGS, "seed": 1}, ["seed is 0 there and 1 here"]),
         ("search", {**SETTINGS, "workload": {"threads": 2, "lengths": [32, 128]}}, ["workload.threads is 1"]),
         ("search", {"target": "cpu", "seed": 0}, ["workload is", "not set here"]),

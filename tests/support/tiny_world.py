@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
+from devices.disturbance import Disturbance
 from devices.fingerprint import SCHEMA, fingerprint
 from devices.measurement import Sample
 from devices.store import SampleStore
@@ -21,12 +22,13 @@ from export.items import item_key, item_to_json
 from export.lowering import LOWERING_VERSION
 from predictor.latency import LatencyPredictor
 from predictor.observation import Observation
-from profiler.folder import DEVICE_FILE, PREDICTOR_FILE, STORE_FILE
+from profiler.folder import DEVICE_FILE, FEATURES_MARK, PREDICTOR_FILE, STORE_FILE
 from profiler.workloads import WorkloadRange
 from students.space import space
 from students.spec import Head
 
 WORKLOAD = Workload(1, 16, 1)
+DISTURBANCE = Disturbance(1.03, 1.05, 1.08)
 GOOD, BAD = ("good", "great", "fine", "bright"), ("bad", "poor", "dull", "grim")
 NOUNS = ("film", "plot", "song", "scene", "actor", "story")
 OTHERS = ("the", "a", "was", "is", "not", "very", "and", "but", "quite", "never")
@@ -100,7 +102,7 @@ def make_space(path: Path) -> Path:
 
 
 def make_profile(folder: Path, space_file: Path) -> Path:
-    """A finished profile whose device takes 1 ms and what the FLOPs cost; no clock was read for it."""
+    """A finished profile whose device takes 1 ms and what the FLOPs cost, and 5 % more; no clock was read for it."""
     members = space(str(space_file))
     codes = members.sample(60, np.random.default_rng(1))
     specs = members.decode(codes, vocabulary_size=33, maximum_positions=32, token_types=2, head=Head())
@@ -113,7 +115,7 @@ def make_profile(folder: Path, space_file: Path) -> Path:
         for number, spec in enumerate(dict.fromkeys(specs)):
             latency = (1.0 + spec.flops(1, 16) / 5e5) * (1 + 0.01 * rng.standard_normal())
             store.add_items({item_key(spec): item_to_json(spec)})
-            store.add(Sample(item_key(spec), WORKLOAD, 0, 0, latency, float(number)))
+            store.add(Sample(item_key(spec), WORKLOAD, 0, 0, latency * DISTURBANCE.usual, float(number)))
             observations.append(Observation(spec.blocks(), True, WORKLOAD, latency))
     LatencyPredictor.fit(observations).save(folder / PREDICTOR_FILE)
     device = {
@@ -124,7 +126,9 @@ def make_profile(folder: Path, space_file: Path) -> Path:
         "effort": "quick",
         "seed": 0,
         "check": {},
+        "features": FEATURES_MARK,
         "stability": {},
+        "disturbances": [{"threads": 1, "precision": "fp32", "factors": DISTURBANCE.to_json()}],
         "error_budget": {},
         "adapted_from": None,
         "seconds": 0.0,

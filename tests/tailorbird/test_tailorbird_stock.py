@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_world import DISTURBANCE
 
 from runs.errors import UserError
 from tailorbird import render
@@ -48,6 +49,10 @@ def test_stock_checkpoints_are_predicted_by_their_config_alone(
     roberta, distilbert = result["students"]
     assert [one["student"] for one in result["students"]] == names
     assert roberta["latency_ms"] > 0 and distilbert["latency_ms"] > 0
+    assert roberta["clocked_ms"] == pytest.approx(DISTURBANCE.usual * roberta["latency_ms"])
+    (low, high), (least, most) = roberta["interval_ms"], roberta["clocked_interval_ms"]
+    assert low < roberta["latency_ms"] < high and least < roberta["clocked_ms"] < most
+    assert most / least > high / low, "what disturbs the machine is one doubt more"
     assert any("first token alone" in note for note in roberta["notes"])
     assert any("token types" in note for note in distilbert["notes"])
     short = folder(tmp_path, {**ROBERTA, "model_type": "bert", "max_position_embeddings": 8})
