@@ -66,4 +66,4 @@ def disturbances(
     for place, found in alone.items():
         workload = place[1]
         ratios[workload.threads, workload.precision].append(clocked[place].p50_ms / found.latency_ms)
-    return {pair: Disturbance(*map(float, np.percentile(found, PERCENTILES))) for pair, found in ratios.items()}
+    return {pair: Disturbance(*map(float, np.percentile(found, PERCENTILES))) for pair, found in sorted(ratios.items())}

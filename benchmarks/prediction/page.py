@@ -158,6 +158,13 @@ def target_parts(result: Result) -> Iterator[str]:
     )
     for precision, found in result["precisions"].items():
         yield from _precision_parts(precision, found)
+    yield "### What a profile could not have helped"
+    yield (
+        "Random students, a fifth of them at a time, asked of a predictor that has learnt the profile and the other "
+        "four fifths as well: what is left is noise of their own measuring and what the law cannot say."
+    )
+    rows = [figure_row(precision, found) for precision, found in result["informed"].items()]
+    yield table(["undisturbed", *FIGURES.values()], rows)
     again = result["again"]
     if again:
         yield "### Profiled again"

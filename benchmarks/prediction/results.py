@@ -17,6 +17,7 @@ from prediction.evaluation import (
     by_precision,
     by_truth,
     disagreement,
+    informed_figures,
     predict_all,
     rounded,
     row_lines,
@@ -141,6 +142,8 @@ def result_of(here: Measured, others: Sequence[Measured], progress: Progress) ->
         progress.say(f"{target}: adapting, {move.name}")
         full = set_figures(move.asked, [by_row[row] for row in move.asked], "undisturbed")
         adaptation[move.name] = move_figures(move, full["mape_percent"], seed)
+    progress.say(f"{target}: asking what would be left had it learnt these students too")
+    informed = informed_figures(here.learnt, here.rows, seed)
     result = {
         "target": target,
         "profile": {
@@ -163,6 +166,7 @@ def result_of(here: Measured, others: Sequence[Measured], progress: Progress) ->
             "stability": here.stability,
         },
         "precisions": by_precision(by_truth(found, here.learnt.disturbances)),
+        "informed": informed,
         "own": own_figures(here, own),
         "adaptation": adaptation,
         "again": again_figures(here, own),

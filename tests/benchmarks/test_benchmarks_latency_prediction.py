@@ -250,6 +250,9 @@ def test_from_profile_to_page(script: Any, tmp_path: Path, capsys: pytest.Captur
         assert found["undisturbed"]["ours"]["mape_percent"] < 3 < 8 < found["clocked"]["ours"]["mape_percent"]
         named = {one["shape"] for one in result["precisions"][precision]["shapes"]}
         assert any("bert-base" in name for name in named)
+        # Who has learnt the like of them in the same hour as well knows no less.
+        informed = result["informed"][precision]
+        assert informed["rows"] == found["undisturbed"]["ours"]["rows"] and informed["mape_percent"] < 3
     assert result["held_out"]["reference_now_over_then"]["t1-fp32"] == pytest.approx(1.0, abs=0.02)
     assert result["again"]["median_percent"] < 2
     moved = result["adaptation"]["onnxruntime: fp32 → int8"]
