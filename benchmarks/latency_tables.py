@@ -30,6 +30,9 @@ from runs.files import file_sha256, read_json, write_bytes_atomic, write_json_at
 from runs.progress import Progress
 
 LATENCY = "latency_ms"
+NOTES = "notes.md"
+"""Beside the result: what people have to say about it, put at the end of the page as it is."""
+
 HELD_OUT = 200
 SIZES = (50, 100, 400, 1600)
 FOLDS = 10
@@ -234,7 +237,9 @@ def main(
                 result[kind].append({"case": case, **work(case)})
                 write_json_atomic(file, result)
                 task.advance()
-    write_bytes_atomic(page, page_text(result).encode())
+    notes = output / NOTES
+    said = notes.read_text(encoding="utf-8") if notes.is_file() else ""
+    write_bytes_atomic(page, page_text(result, said).encode())
     print(page)
 
 

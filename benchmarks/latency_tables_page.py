@@ -84,8 +84,8 @@ def _moves(moves: pandas.DataFrame) -> str:
     return _table(cells, "adapted / from scratch")
 
 
-def page_text(result: Mapping[str, Any]) -> str:
-    """Markdown of everything stored."""
+def page_text(result: Mapping[str, Any], notes: str = "") -> str:
+    """Markdown of everything stored, and at its end what people have to say about it."""
     fits = _frame(result["fits"])
     regressors = list(fits["regressor"].unique())
     parts = [OPENING.format(seeds=fits["seed"].nunique())]
@@ -102,4 +102,6 @@ def page_text(result: Mapping[str, Any]) -> str:
     if result["moves"]:
         moves = _frame(result["moves"])
         parts.append(f"{ADAPTING.format(draws=moves['draw'].nunique())}\n{_moves(moves)}")
+    if notes.strip():
+        parts.append(notes.strip() + "\n")
     return "\n".join(parts)

@@ -126,9 +126,14 @@ def test_a_folder_runs_through_and_goes_on_where_it_was(tmp_path: Path, monkeypa
     monkeypatch.setattr(latency_tables, "adapted", never)
     latency_tables.main(tmp_path, seeds=1, output=output, page=page)
     assert page.read_text() == first == page_text(result)
+    (output / latency_tables.NOTES).write_text("## What we think\n\nMuch.\n")
+    latency_tables.main(tmp_path, seeds=1, output=output, page=page)
+    assert page.read_text() == first + "\n## What we think\n\nMuch.\n"
 
 
 def test_the_page_in_the_repository_says_what_is_stored() -> None:
-    result = json.loads((SCRIPTS / "results" / "latency_tables" / latency_tables.RESULT).read_text())
+    folder = SCRIPTS / "results" / "latency_tables"
+    result = json.loads((folder / latency_tables.RESULT).read_text())
     page = SCRIPTS.parent / "docs" / "benchmarks" / "latency_tables.md"
-    assert page.read_text() == page_text(result)
+    notes = (folder / latency_tables.NOTES).read_text()
+    assert page.read_text() == page_text(result, notes) and page.read_text().endswith(notes)
