@@ -68,13 +68,9 @@ def informed_figures(learnt: Learnt, rows: Sequence[Row], seed: int) -> dict[str
     guesses = informed_guesses(learnt, rows, seed)
     found: dict[str, Any] = {}
     for precision in dict.fromkeys(row.workload.precision for row in rows):
-        mine = [
-            (row, guess)
-            for row, guess in zip(rows, guesses, strict=True)
-            if row.workload.precision == precision and row.kind != NAMED
-        ]
+        mine = [n for n, row in enumerate(rows) if row.workload.precision == precision and row.kind != NAMED]
         if mine:
-            found[precision] = set_figures(*zip(*mine, strict=True), JUDGED)
+            found[precision] = set_figures([rows[n] for n in mine], [guesses[n] for n in mine], JUDGED)
     return found
 
 
