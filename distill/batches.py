@@ -1,6 +1,6 @@
 """Tokenised splits, and the plan of a whole training run: which examples stand together in which step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from distill.examples import Split
+from students.headed import UNLABELLED
 
 Batch = dict[str, torch.Tensor]
 
@@ -21,16 +21,20 @@ EVALUATION_BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Token ids and token types of a split, ragged: example i holds `offsets[i]:offsets[i + 1]`. Labels are [n]."""
+    """Token ids and token types of a split, ragged: example i holds `offsets[i]:offsets[i + 1]`.
+
+    Labels are [n], classes or values; [n, 2], the tokens of a span; or, `per_token`, ragged like the ids.
+    """
 
     ids: npt.NDArray[np.int32]
     types: npt.NDArray[np.int8]
     offsets: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any]
     padding_id: int
+    per_token: bool = False
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.offsets) - 1
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -38,36 +42,27 @@ class Encoded:
         return np.diff(self.offsets)
 
     def batch(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
-        """The examples at `indices` padded to the longest of them: int64 [B, S] thrice, labels [B]."""
+        """The examples at `indices` padded to the longest of them: int64 [B, S] thrice, labels [B], [B, 2], [B, S]."""
         lengths = self.lengths[indices]
-        shape = (len(lengths), int(lengths.max()))
-        ids = np.full(shape, self.padding_id, dtype=np.int64)
-        types = np.zeros(shape, dtype=np.int64)
-        mask = np.arange(shape[1]) < lengths[:, None]
+        mask = np.arange(int(lengths.max())) < lengths[:, None]
+        labels = self.padded(self.labels, indices, UNLABELLED) if self.per_token else self.labels[indices]
+        arrays = {
+            "input_ids": self.padded(self.ids, indices, self.padding_id).astype(np.int64),
+            "attention_mask": mask.astype(np.int64),
+            "token_type_ids": self.padded(self.types, indices, 0).astype(np.int64),
+            "labels": labels,
+        }
+        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+    def padded(
+        self, values: npt.NDArray[Any], indices: Sequence[int] | npt.NDArray[np.int64], filling: float
+    ) -> npt.NDArray[Any]:
+        """Values of all tokens [tokens, ...] → those of the examples at `indices` [B, S, ...], `filling` at padding."""
+        lengths = self.lengths[indices]
+        found = np.full((len(lengths), int(lengths.max()), *values.shape[1:]), filling, dtype=values.dtype)
         for row, index in enumerate(indices):
-            part = slice(self.offsets[index], self.offsets[index + 1])
-            ids[row, : lengths[row]] = self.ids[part]
-            types[row, : lengths[row]] = self.types[part]
-        arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types, "labels": self.labels[indices]}
-        return {name: torch.from_numpy(np.asarray(array, dtype=np.int64)) for name, array in arrays.items()}
-
-
-def encode(tokenizer: Any, split: Split, maximum_length: int) -> Encoded:
-    """Tokenise a split; texts longer than `maximum_length` tokens are cut at the end, the longer of a pair first."""
-    pairs = None if split.pairs is None else list(split.pairs)
-    encoding = tokenizer(
-        list(split.texts), pairs, truncation=True, max_length=maximum_length, return_token_type_ids=True,
-        return_attention_mask=False,
-    )  # fmt: skip
-    ids, types = encoding["input_ids"], encoding["token_type_ids"]
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
-    return Encoded(
-        np.concatenate([np.asarray(row, dtype=np.int32) for row in ids]),
-        np.concatenate([np.asarray(row, dtype=np.int8) for row in types]),
-        offsets.astype(np.int64),
-        np.array(split.labels, dtype=np.int64),
-        int(tokenizer.pad_token_id or 0),
-    )
+            found[row, : lengths[row]] = values[self.offsets[index] : self.offsets[index + 1]]
+        return found
 
 
 def evaluation_batches(lengths: npt.NDArray[np.int64], size: int = EVALUATION_BATCH) -> list[npt.NDArray[np.int64]]:
@@ -102,25 +97,41 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
     return -(-examples // batch_size)
 
 
+Prepare = Callable[[Batch, Sequence[int]], Batch]
+"""What is done to a batch last (batch, seed), such as hiding words."""
+
+
 class PlannedBatches(Dataset[Batch]):
-    """The batches of a run by step, each with its share of the run already done and, if given, the teacher's logits."""
+    """The batches of a run by step, each with its share of the run already done and, if given, the teacher's logits.
+
+    Those are [n, ...] or, where the model answers for each token, [tokens, ...]. `prepare` is told `seed` and step.
+    """
 
     def __init__(
         self,
         encoded: Encoded,
         plan: list[npt.NDArray[np.int64]],
         teacher_logits: npt.NDArray[np.float32] | None = None,
+        prepare: Prepare | None = None,
+        seed: int = 0,
     ) -> None:
         self.encoded = encoded
         self.plan = plan
         self.teacher_logits = teacher_logits
+        self.prepare = prepare
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.plan)
 
     def __getitem__(self, step: int) -> Batch:
-        batch = self.encoded.batch(self.plan[step])
+        chosen = self.plan[step]
+        batch = self.encoded.batch(chosen)
         batch["share_done"] = torch.tensor(step / len(self.plan))
         if self.teacher_logits is not None:
-            batch["teacher_logits"] = torch.from_numpy(np.array(self.teacher_logits[self.plan[step]]))
-        return batch
+            each_token = len(self.teacher_logits) == len(self.encoded.ids)
+            logits = (
+                self.encoded.padded(self.teacher_logits, chosen, 0.0) if each_token else self.teacher_logits[chosen]
+            )
+            batch["teacher_logits"] = torch.from_numpy(np.array(logits))
+        return batch if self.prepare is None else self.prepare(batch, (self.seed, step))

@@ -1,25 +1,35 @@
 """What all students of one teacher on one task share: tokens, the teacher's answers, its channels' importance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 
-from distill.batches import Encoded, encode
-from distill.evaluation import Logits, answer
-from distill.examples import Task
+from distill.augmentation import with_replacements
+from distill.batches import Encoded, PlannedBatches
+from distill.encoding import encode
+from distill.evaluation import WORDS_BATCH, Logits, answer, context_of
+from distill.examples import Split, Task
+from distill.extra import NOTHING, Extra, joined, unlabelled
 from distill.initialization import INITIALIZATIONS, Source
-from distill.matching import MATCHINGS
+from distill.kinds import KINDS, LanguageModel, TaskKind
+from distill.lesson import Lesson, needs_answers, needs_teacher_inside
+from distill.masking import Masking, masking_of
+from distill.matching import layer_pairs
 from distill.numerics import training_device
 from distill.recipe import Recipe
 from distill.teachers import Teacher
-from runs.files import folder_atomic
+from distill.vocabulary import Renumber
+from runs.errors import UserError
+from runs.files import content_hash, folder_atomic
 from students.importance import Importance, Point
-from students.model import StudentPreTrainedModel
+from students.model import StudentPreTrainedModel, encoder_of
 from students.slicing import importance
 from students.spec import StudentSpec
 
@@ -78,21 +88,34 @@ class Classroom:
     @cached_property
     def train(self) -> Encoded:
         """Tokens of the train split."""
-        return encode(self.tokenizer, self.task.train, self.teacher.maximum_length)
+        return encode(self.tokenizer, self.task.train, self.teacher.maximum_length, self.task.kind)
 
     @cached_property
     def validation(self) -> Encoded:
         """Tokens of the validation split."""
-        return encode(self.tokenizer, self.task.validation, self.teacher.maximum_length)
+        return encode(self.tokenizer, self.task.validation, self.teacher.maximum_length, self.task.kind)
+
+    @property
+    def kind(self) -> TaskKind:
+        """What the task is."""
+        return KINDS[self.task.kind]
 
     @cached_property
-    def train_logits(self) -> Logits:
-        """The teacher's answers to the train split, memory-mapped [n, labels]."""
-        return self._logits("train", self.train, mixed=True)
+    def masking(self) -> Masking | None:
+        """How words are hidden, where they are."""
+        return masking_of(self.task.kind, self.tokenizer)
+
+    @cached_property
+    def train_logits(self) -> Logits | None:
+        """The teacher's answers to the train split, memory-mapped [n, labels] or [tokens, labels].
+
+        None of language models: they would fill any disk, and are asked for step by step.
+        """
+        return None if isinstance(self.kind, LanguageModel) else self._logits("train", self.train, mixed=True)
 
     @cached_property
     def validation_logits(self) -> Logits:
-        """The teacher's answers to the validation split, memory-mapped [n, labels]."""
+        """The teacher's answers to the validation split (`distill.evaluation.answer`), memory-mapped."""
         return self._logits("validation", self.validation, mixed=False)
 
     def _place(self, what: str) -> Path:
@@ -102,9 +125,52 @@ class Classroom:
         place = self._place(part)
         if not (place / LOGITS_FILE).is_file():
             with folder_atomic(place) as folder:
-                np.save(folder / LOGITS_FILE, answer(self.model, encoded, mixed))
+                answers = answer(self.model, encoded, self.task.kind, mixed, self.masking)
+                np.save(folder / LOGITS_FILE, answers)
         logits: Logits = np.load(place / LOGITS_FILE, mmap_mode="r")
         return logits
+
+    def material(self, extra: Extra, seed: int) -> tuple[Encoded, Logits | None]:
+        """All that is learnt from, and the teacher's answers to it: the train split, what it was not labelled for, and
+        copies with words replaced."""
+        if not extra:
+            return self.train, self.train_logits
+        split, parts = self.task.train, [self.train]
+        extra.check(self.task.kind, split.pairs is not None)
+        if extra.texts:
+            labels = (unlabelled(self.task.kind),) * len(extra.texts)
+            more = Split(extra.texts, None, labels)
+            parts.append(encode(self.tokenizer, more, self.teacher.maximum_length, self.task.kind))
+        encoded = joined(parts)
+        if extra.replacement is not None:
+            table = encoder_of(self.model).embeddings.word.weight.detach().float().cpu().numpy()
+            encoded = with_replacements(encoded, table, extra.replacement, self.tokenizer.all_special_ids, seed)
+        name = content_hash([extra.texts, None if extra.replacement is None else asdict(extra.replacement), seed], 16)
+        return encoded, self._logits(f"train-{name}", encoded, mixed=True)
+
+    def batches(
+        self,
+        plan: list[npt.NDArray[np.int64]],
+        seed: int,
+        renumber: Renumber = lambda split: split,
+        extra: Extra = NOTHING,
+    ) -> PlannedBatches:
+        """Batches of what is learnt from with the teacher's answers, words hidden where the task is to find them."""
+        encoded, logits = self.material(extra, seed)
+        return PlannedBatches(renumber(encoded), plan, logits, self.masking, seed)
+
+    def lesson(self, student: StudentPreTrainedModel, recipe: Recipe, seed: int) -> Lesson:
+        """The student under the recipe, with the teacher beside it where its stored answers are not enough."""
+        asked = self.train_logits is None and any(map(needs_answers, recipe.terms))
+        teacher = self.model if asked or needs_teacher_inside(recipe.terms) else None
+        return Lesson(student, recipe.terms, teacher, seed, self.task.kind)
+
+    def judge(self, logits: Logits) -> tuple[Mapping[str, float], float]:
+        """Scores on validation, the metric first, and the divergence from the teacher."""
+        names, length = self.task.label_names, self.teacher.maximum_length
+        context = context_of(self.task.kind, self.tokenizer, self.task.validation, self.validation, length, names)
+        scores = self.kind.scores(logits, self.validation.labels, context)
+        return scores, self.kind.divergence(logits, np.asarray(self.validation_logits), self.validation)
 
     @cached_property
     def importance(self) -> Importance:
@@ -113,19 +179,28 @@ class Classroom:
         if not (place / IMPORTANCE_FILE).is_file():
             chosen = np.random.default_rng(0).permutation(len(self.train))[: IMPORTANCE_BATCHES * IMPORTANCE_BATCH]
             order = chosen[np.argsort(self.train.lengths[chosen], kind="stable")]
-            batches = [self.train.batch(part) for part in np.array_split(order, -(-len(order) // IMPORTANCE_BATCH))]
+            size = WORDS_BATCH if isinstance(self.kind, LanguageModel) else IMPORTANCE_BATCH
+            parts = np.array_split(order, -(-len(order) // size))
+            plain = PlannedBatches(self.train, parts, prepare=self.masking)
+            batches = [plain[step] for step in range(len(parts))]
             with folder_atomic(place) as folder:
                 _save_importance(folder / IMPORTANCE_FILE, importance(self.model, batches))
         return _load_importance(place / IMPORTANCE_FILE)
 
     def start(self, spec: StudentSpec, recipe: Recipe, seed: int) -> StudentPreTrainedModel:
         """A student as the recipe's initialization leaves it, with the task's label names."""
-        pairs = MATCHINGS[recipe.layer_map](len(spec.layers), len(self.model.config.spec_object.layers))
+        pairs = layer_pairs(recipe.layer_map, len(spec.layers), len(self.model.config.spec_object.layers))
+        if [layer for layer, _ in pairs] != list(range(len(spec.layers))):
+            raise UserError(
+                f"the layer map {recipe.layer_map!r} of the recipe {recipe.name!r} does not say where each of the "
+                f"student's {len(spec.layers)} layers comes from: use first, last or uniform, or a list for all."
+            )
         layer_map: Sequence[int] = [teacher_layers[-1] for _, teacher_layers in pairs]
         source = Source(self.model, lambda: self.importance, tuple(layer_map), seed)
         student = INITIALIZATIONS[recipe.initialization](spec, source)
-        student.config.id2label = dict(enumerate(self.task.label_names))
-        student.config.label2id = {name: number for number, name in enumerate(self.task.label_names)}
+        if self.task.label_names:
+            student.config.id2label = dict(enumerate(self.task.label_names))
+            student.config.label2id = {name: number for number, name in enumerate(self.task.label_names)}
         return student
 
 

@@ -1,22 +1,29 @@
 """Teaching one student in full: resumable, stored by content, ending in a checkpoint folder."""
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from distill.batches import PlannedBatches, plan_batches
+import numpy as np
+
+from distill.batches import plan_batches, steps_per_epoch
 from distill.card import model_card
-from distill.classroom import Classroom, classroom
-from distill.evaluation import accuracy, answer, divergence, evaluate
+from distill.classroom import classroom
+from distill.curve import CURVE_FILE, Curve
+from distill.evaluation import answer, evaluate
 from distill.examples import Task
-from distill.lesson import Lesson, needs_teacher_inside
+from distill.extra import NOTHING, Extra
+from distill.kinds import KINDS
 from distill.mini import MiniScore, mini_distil
-from distill.recipe import RECIPES, Recipe
+from distill.recipe import Recipe
+from distill.recipe_file import RECIPES
 from distill.subset import draw_subset
 from distill.teachers import Teacher
 from distill.trainer import train
+from distill.vocabulary import trained_words
 from runs.errors import UserError
 from runs.files import content_hash, folder_atomic, read_json, write_bytes_atomic, write_json_atomic
 from runs.progress import Progress
@@ -31,16 +38,20 @@ CHECKPOINT_STEPS = 100
 
 @dataclass(frozen=True)
 class Distilled:
-    """A finished student. `divergence` is the mean KL to the teacher on validation, in nats; `loss` the training's.
+    """A finished student. `validation_scores` are all by name, `validation_score` the one that counts; `divergence` is
+    how far from the teacher it is on validation (`distill.kinds`), in nats for most tasks; `loss` the training's.
 
-    `seconds` are those of the attempt that finished, without what an interrupted one had done.
+    Of `steps` steps it is kept as it was after `kept_step`, at its best on validation. `seconds` are those of the
+    attempt that finished, without what an interrupted one had done.
     """
 
     folder: Path
     validation_score: float
+    validation_scores: Mapping[str, float]
     divergence: float
     loss: float
     steps: int
+    kept_step: int
     seconds: float
 
 
@@ -72,16 +83,12 @@ def _stored(output: Path, identity: str) -> Distilled | None:
 
 
 def _check(spec: StudentSpec, task: Task) -> None:
-    if spec.head.kind != "classification" or spec.head.labels != len(task.label_names):
+    wanted = KINDS[task.kind].head_for(task.label_names)
+    if spec.head != wanted:
         raise UserError(
-            f"the student's head has {spec.head.labels} labels of kind {spec.head.kind!r}, the data has "
-            f"{len(task.label_names)} classes: give the student a classification head for them."
+            f"the student's head is {spec.head.kind!r} with {spec.head.labels} labels, and the data asks for "
+            f"{wanted.kind!r} with {wanted.labels}: give the student that head."
         )
-
-
-def _lesson(room: Classroom, spec: StudentSpec, recipe: Recipe, seed: int) -> Lesson:
-    teacher = room.model if needs_teacher_inside(recipe.terms) else None
-    return Lesson(room.start(spec, recipe, seed), recipe.terms, teacher, seed)
 
 
 def distil(
@@ -94,54 +101,77 @@ def distil(
     seed: int = 0,
     progress: Progress | None = None,
     steps: int | None = None,
+    epochs: float | None = None,
     subset: float = 1.0,
+    vocabulary: str = "all",
+    extra: Extra = NOTHING,
     checkpoint_steps: int = CHECKPOINT_STEPS,
 ) -> Distilled:
     """Teach a student of shape `spec` and leave it in `output` (save_pretrained, tokenizer, card, record).
 
-    Goes on from a killed run's checkpoints, kept beside `output`; a finished student is not taught again. `steps`
-    overrides the recipe's length, `subset` is the share of the train split that is seen. Raises `UserError` where
-    `output` holds something else.
+    Goes on from a killed run's checkpoints, kept beside `output`; a finished student is not taught again. `steps` or
+    `epochs` override the recipe's length, `subset` is the share of the train split that is seen; with the `vocabulary`
+    "data" the words of the data alone are trained (`distill.vocabulary`), and `extra` is learnt from as well, which
+    leaves no room for a `subset`. Raises `UserError` where `output` holds something else.
     """
     recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
     progress = progress or Progress(quiet=True)
     _check(spec, task)
-    seen = draw_subset(len(task.train), subset, seed)
-    settings = recipe.optimization
+    extra.check(task.kind, task.train.pairs is not None)
+    room, settings = classroom(teacher, task), recipe.optimization
+    material = room.material(extra, seed)[0] if extra else None
+    seen = draw_subset(len(room.train), subset, seed) if material is None else np.arange(len(material))
+    if epochs is not None:
+        steps = max(1, round(epochs * steps_per_epoch(len(seen), settings.batch_size)))
     steps = steps or settings.steps(len(seen))
-    description = _identity(spec, teacher, task, recipe, seed, steps, subset)
+    description = {
+        **_identity(spec, teacher, task, recipe, seed, steps, subset),
+        "vocabulary": vocabulary,
+        "extra": asdict(extra),
+    }
     identity = content_hash(description, 16)
     stored = _stored(output, identity)
     if stored:
         return stored
     start = perf_counter()
-    room = classroom(teacher, task)
-    plan = [seen[part] for part in plan_batches(room.train.lengths[seen], settings.batch_size, steps, seed)]
+    splits = [room.train if material is None else material, room.validation]
+    plan = [seen[part] for part in plan_batches(splits[0].lengths[seen], settings.batch_size, steps, seed)]
     work = output.with_name(f".{output.name}.{identity}.training")
-    lesson = _lesson(room, spec, recipe, seed)
-    batches = PlannedBatches(room.train, plan, room.train_logits)
-    loss = train(
-        lesson,
-        batches,
-        settings,
-        work,
-        label="distilling the student",
-        progress=progress,
-        checkpoint_steps=checkpoint_steps,
-        seed=seed,
-    )
-    logits = answer(lesson.student, room.validation)
+    lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
+    with trained_words(vocabulary, [lesson.student, *lesson.teachers], splits) as renumber:
+
+        def judge() -> tuple[float, float]:
+            logits = answer(lesson.student, renumber(room.validation), task.kind, mixed=True, prepare=room.masking)
+            scores, divergence = room.judge(logits)
+            return scores[task.metric], divergence
+
+        curve = Curve(work, lesson.student, judge, settings.patience)
+        loss = train(
+            lesson,
+            room.batches(plan, seed, renumber, extra),
+            settings,
+            work,
+            label="distilling the student",
+            progress=progress,
+            checkpoint_steps=checkpoint_steps,
+            seed=seed,
+            curve=curve,
+        )
+    scores, divergence = room.judge(answer(lesson.student, room.validation, task.kind, prepare=room.masking))
     result: dict[str, Any] = {
-        "validation_score": accuracy(logits, room.validation.labels),
-        "divergence": divergence(logits, room.validation_logits),
+        "validation_score": scores[task.metric],
+        "validation_scores": dict(scores),
+        "divergence": divergence,
         "loss": loss,
-        "steps": steps,
+        "steps": curve.points[-1].step,
+        "kept_step": curve.best.step,
         "seconds": round(perf_counter() - start, 3),
     }
     with folder_atomic(output) as folder:
         lesson.student.cpu().save_pretrained(folder)
         room.tokenizer.save_pretrained(folder)
         write_bytes_atomic(folder / "README.md", model_card(spec, teacher, task, recipe, result).encode())
+        write_json_atomic(folder / CURVE_FILE, curve.to_json())
         write_json_atomic(folder / DISTILLED_FILE, {"identity": identity, "settings": description, "result": result})
     shutil.rmtree(work, ignore_errors=True)
     return Distilled(folder=output, **result)

@@ -6,7 +6,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from distill.examples import TASKS, RawSplit, Task, make_task
+from distill.examples import TASKS, Task, make_task
+from distill.labelling import RawSplit
 from distill.packages import Package, check_sha256, download, package_lock, scratch_folder
 from distill.splits import Row, Splits, split_single
 from runs.files import folder_atomic, write_bytes_atomic

@@ -13,20 +13,23 @@ from distill.batches import Batch
 from runs.errors import UserError
 from runs.registry import Registry
 from students.model import StudentConfig, encoder_of
-from students.spec import BottleneckLayer, TransformerLayer
+from students.spec import BottleneckLayer, StudentSpec, TransformerLayer
 
 Layered = tuple[Tensor, ...]
 
 PROJECTIONS = ("queries", "keys", "values")
+INNER = {"queries": "query", "keys": "key", "values": "value", "attention_outputs": "attention_norm"}
+"""Feature of a layer → the module of our own form whose output it is."""
 
 
 @dataclass(frozen=True)
 class Features:
     """One batch seen from inside. Layered features have one tensor a layer; those not asked for are empty.
 
-    logits [B, labels]; hidden_states: embedding output and each layer's, [B, S, h]; attention_scores: before the
-    softmax and without mask, [B, heads, S, S]; queries, keys, values: [B, S, q]; heads: of each layer; mask [B, S],
-    True for a token and False for padding.
+    logits [B, labels] of a text, [B, S, labels] of tokens; hidden_states: embedding output and each layer's, [B, S, h];
+    attention_scores: before the softmax and without mask, [B, heads, S, S]; queries, keys, values: [B, S, q];
+    attention_outputs: after the attention's residual and norm, [B, S, w], w the hidden width or a bottleneck's; mask
+    [B, S], True for a token and False for padding.
     """
 
     logits: Tensor
@@ -36,6 +39,24 @@ class Features:
     queries: Layered = ()
     keys: Layered = ()
     values: Layered = ()
+    attention_outputs: Layered = ()
+
+
+def feature_widths(spec: StudentSpec, name: str) -> tuple[int, ...]:
+    """Channels of a feature (`hidden_states` or `attention_outputs`), of the embedding first and then of each layer."""
+    hidden = spec.hidden_width
+    if name == "hidden_states":
+        return (hidden,) * (len(spec.layers) + 1)
+    inner = (layer.bottleneck_width if isinstance(layer, BottleneckLayer) else hidden for layer in spec.layers)
+    return (hidden, *inner)
+
+
+def logits_of(output: Any) -> Tensor:
+    """Logits of any head's output; the two scores a token of question answering as [B, S, 2]."""
+    if "start_logits" in output:
+        return torch.stack((output.start_logits, output.end_logits), dim=-1)
+    logits: Tensor = output.logits
+    return logits
 
 
 Extractor = Callable[[Any, Batch, frozenset[str]], Features]
@@ -44,7 +65,9 @@ EXTRACTORS: Registry[Extractor] = Registry("model type with features")
 """`config.model_type` → a function of (model, batch, wanted names)."""
 
 
-def _keep(into: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+def keep_output(into: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
+    """A forward hook that appends what a module gives."""
+
     def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
         into.append(output)
 
@@ -57,7 +80,8 @@ def split_heads(projected: Tensor, heads: int) -> Tensor:
     return projected.view(batch, length, heads, width // heads).transpose(1, 2)
 
 
-def _scores(query: Tensor, key: Tensor, heads: int) -> Tensor:
+def attention_scores(query: Tensor, key: Tensor, heads: int) -> Tensor:
+    """Q·Kᵀ/√d of [B, S, q] each → [B, heads, S, S]."""
     width = query.shape[-1] // heads
     return split_heads(query, heads) @ split_heads(key, heads).transpose(-1, -2) / math.sqrt(width)
 
@@ -69,32 +93,31 @@ def student_features(model: Any, batch: Batch, wants: frozenset[str]) -> Feature
     needed = wants | ({"queries", "keys"} if "attention_scores" in wants else frozenset())
     layers = model.config.spec_object.layers
     for place, layer in enumerate(layers):
-        if needed & set(PROJECTIONS) and not isinstance(layer, TransformerLayer | BottleneckLayer):
+        if needed & set(INNER) and not isinstance(layer, TransformerLayer | BottleneckLayer):
             raise UserError(
                 f"layer {place} of this model is of type {layer.type} and has no attention to compare: choose a recipe "
-                "without attention scores, queries, keys and values."
+                "of logits and hidden states only."
             )
-    kept: dict[str, list[Tensor]] = {name: [] for name in PROJECTIONS}
-    modules = {"queries": "query", "keys": "key", "values": "value"}
+    kept: dict[str, list[Tensor]] = {name: [] for name in INNER}
     with ExitStack() as hooks:
-        for name in needed & set(PROJECTIONS):
+        for name in needed & set(INNER):
             for layer in encoder.layers:
-                handle = getattr(layer, modules[name]).register_forward_hook(_keep(kept[name]))
+                handle = getattr(layer, INNER[name]).register_forward_hook(keep_output(kept[name]))
                 hooks.callback(handle.remove)
         output = model(
             batch["input_ids"],
             batch["attention_mask"],
             batch["token_type_ids"],
             # A model that is only asked for logits leaves out what they do not need.
-            output_hidden_states=bool(needed & {"hidden_states", *PROJECTIONS}),
+            output_hidden_states=bool(needed & {"hidden_states", *INNER}),
         )
     scores: Layered = ()
     if "attention_scores" in wants:
         heads = [layer.heads for layer in layers]
-        scores = tuple(_scores(q, k, n) for q, k, n in zip(kept["queries"], kept["keys"], heads, strict=True))
-    layered = {name: tuple(kept[name]) for name in PROJECTIONS}
+        scores = tuple(attention_scores(q, k, n) for q, k, n in zip(kept["queries"], kept["keys"], heads, strict=True))
+    layered = {name: tuple(kept[name]) if name in wants else () for name in INNER}
     hidden = output.hidden_states if "hidden_states" in wants else ()
-    return Features(output.logits, batch["attention_mask"].bool(), hidden, scores, **layered)
+    return Features(logits_of(output), batch["attention_mask"].bool(), hidden, scores, **layered)
 
 
 def extract(model: Any, batch: Batch, wants: frozenset[str]) -> Features:

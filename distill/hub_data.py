@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from distill.examples import LOCAL_FORMS, RawSplit, Task, make_task, raw_split
+from distill.columns import LOCAL_FORMS, TAGS, raw_split
+from distill.examples import Task, make_task
+from distill.labelling import RawSplit
 from distill.local_data import SPLIT_NAMES
 from runs.errors import UserError
 from runs.progress import Progress
@@ -17,8 +19,18 @@ def _licence(info: Any) -> str:
     return ", ".join(licence) if isinstance(licence, list) else str(licence)
 
 
-def load_hub(name: str, progress: Progress) -> Task:
-    """The hub's data set `name` with its own splits; columns as for local files.
+def _names(features: Any) -> list[str] | None:
+    """What the data set calls its classes or tags, where it has numbers for them."""
+    for column in ("label", *TAGS):
+        feature = features.get(column)
+        names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+        if names:
+            return list(names)
+    return None
+
+
+def load_hub(name: str, progress: Progress, kind: str | None = None) -> Task:
+    """The hub's data set `name` with its own splits; columns as for local files, the kind told from them if not given.
 
     A split whose labels are all -1 is unlabelled, as GLUE's test splits are, and does not count. Raises `UserError`
     where the hub cannot be reached or does not know the name.
@@ -43,8 +55,9 @@ def load_hub(name: str, progress: Progress) -> Task:
         for alias in aliases:
             if alias in tables and split not in raws:
                 table = tables[alias]
-                raw = raw_split({column: list(table[column]) for column in table.column_names}, f"{name} ({alias})")
-                label_names = getattr(table.features["label"], "names", None)
+                columns = {column: list(table[column]) for column in table.column_names}
+                raw = raw_split(columns, f"{name} ({alias})", kind)
+                label_names = label_names or _names(table.features)
                 if any(label != -1 for label in raw.labels):
                     raws[split] = raw
     if not raws:

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from distill.batches import Batch
-from distill.features import Features, extract, no_gradient_features
-from distill.matching import MATCHINGS, Pairs
+from distill.features import Features, extract, feature_widths, no_gradient_features
+from distill.kinds import KINDS
+from distill.matching import Pairs, layer_pairs
 from distill.numerics import mixed_precision
-from distill.objectives import OBJECTIVES, AnswerObjective, LayerObjective, Match
+from distill.objectives import OBJECTIVES, AnswerObjective, Answers, LayerObjective, Match
+from distill.objectives.answers import TEMPERATURES, shifted
 from distill.recipe import Term
 
 
@@ -19,64 +21,108 @@ def needs_teacher_inside(terms: Sequence[Term]) -> bool:
     return any(isinstance(OBJECTIVES[term.objective], LayerObjective) for term in terms)
 
 
+def needs_answers(term: Term) -> bool:
+    """Whether a term compares answers with the teacher's."""
+    objective = OBJECTIVES[term.objective]
+    return isinstance(objective, AnswerObjective) and objective.needs_teacher
+
+
+def _place(number: int, student_width: int, teacher_width: int) -> str:
+    """Name of a term's projection: one for all of its layers that are equally wide (KD-NAS has one for all)."""
+    return f"{number}_{student_width}_{teacher_width}"
+
+
 class Lesson(nn.Module):
     """Holds what is trained: the student, and the projections that layer terms need and that are thrown away after.
 
     The teacher is kept out of the state on purpose. `forward(**batch)` returns {"loss": scalar}.
     """
 
-    def __init__(self, student: Any, terms: Sequence[Term], teacher: Any | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        student: Any,
+        terms: Sequence[Term],
+        teacher: Any | None = None,
+        seed: int = 0,
+        kind: str = "classification",
+    ) -> None:
         super().__init__()
         self.student = student
+        self.kind = KINDS[kind]
         self.terms = tuple(terms)
         self._teacher = [] if teacher is None else [teacher.eval()]
         self.pairs: dict[int, Pairs] = {}
+        self._widths: dict[int, list[tuple[int, int]]] = {}
         projections: dict[str, nn.Linear] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for number, term in enumerate(self.terms):
                 objective = OBJECTIVES[term.objective]
-                if isinstance(objective, LayerObjective) and teacher is not None:
-                    ours, theirs = student.config.spec_object, teacher.config.spec_object
-                    self.pairs[number] = MATCHINGS[term.matching](len(ours.layers), len(theirs.layers))
-                    if objective.projects:
-                        # One projection serves all layers of a term, as in KD-NAS (docs/methods.md).
-                        most = len(self.pairs[number][0][1])
-                        projections[str(number)] = nn.Linear(ours.hidden_width, most * theirs.hidden_width)
+                if not isinstance(objective, LayerObjective) or teacher is None:
+                    continue
+                ours, theirs = student.config.spec_object, teacher.config.spec_object
+                self.pairs[number] = layer_pairs(term.matching, len(ours.layers), len(theirs.layers))
+                if objective.projects is None:
+                    continue
+                here, there = (feature_widths(spec, objective.projects) for spec in (ours, theirs))
+                self._widths[number] = [
+                    (here[layer + 1], sum(there[other + 1] for other in others)) for layer, others in self.pairs[number]
+                ]
+                for widths in dict.fromkeys(self._widths[number]):
+                    projections[_place(number, *widths)] = nn.Linear(*widths)
         self.projections = nn.ModuleDict(projections)
+
+    @property
+    def teachers(self) -> list[Any]:
+        """The teacher, where it is needed beside its stored answers."""
+        return self._teacher
 
     def _active(self, share_done: float) -> list[tuple[int, Term]]:
         return [(n, term) for n, term in enumerate(self.terms) if term.start <= share_done < term.end]
 
     def _layers(self, number: int, objective: LayerObjective, student: Features, teacher: Features) -> Tensor:
         losses = []
-        for student_layer, teacher_layers in self.pairs[number]:
-            projected = None
-            if objective.projects:
-                projected = self.projections[str(number)](student.hidden_states[student_layer + 1])
-            losses.append(objective.loss(student, teacher, Match(student_layer, teacher_layers, projected)))
+        for place, (student_layer, teacher_layers) in enumerate(self.pairs[number]):
+            project = None
+            if objective.projects is not None:
+                project = self.projections[_place(number, *self._widths[number][place])]
+            losses.append(objective.loss(student, teacher, Match(student_layer, teacher_layers, project)))
         return torch.stack(losses).mean()
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         """The weighted sum of the terms that act at this share of the run."""
         inputs: Batch = batch
-        active = self._active(float(inputs["share_done"]))
+        share_done = float(inputs["share_done"])
+        active = self._active(share_done)
         objectives = {number: OBJECTIVES[term.objective] for number, term in active}
         wants = frozenset[str]().union(*(o.wants for o in objectives.values() if isinstance(o, LayerObjective)))
         with mixed_precision(inputs["input_ids"].device):
             student = extract(self.student, inputs, wants)
-            teacher = no_gradient_features(self._teacher[0], inputs, wants) if wants else None
+            # Answers that nobody stored are asked for now.
+            asked = "teacher_logits" not in inputs and any(needs_answers(term) for _, term in active)
+            teacher = no_gradient_features(self._teacher[0], inputs, wants) if wants or asked else None
+            answers = inputs.get("teacher_logits") if teacher is None or not asked else teacher.logits
             total = torch.zeros((), device=student.logits.device)
             for number, term in active:
                 objective = objectives[number]
                 if isinstance(objective, AnswerObjective):
-                    given = inputs.get("teacher_logits")
-                    loss = objective.loss(student, given, inputs["labels"], term.temperature)
+                    loss = objective.loss(self._answers(term, student, answers, inputs["labels"]))
                 else:
                     assert teacher is not None
                     loss = self._layers(number, objective, student, teacher)
-                total = total + term.weight * loss
+                total = total + term.weight_at(share_done) * loss
         return {"loss": total}
+
+    def _answers(self, term: Term, student: Features, teacher: Tensor | None, labels: Tensor) -> Answers:
+        """What a term compares: the teacher's answers as its shift leaves them, at its temperature."""
+        ours, wanted = self.kind.rows(student.logits, labels, student.mask)
+        if teacher is None:
+            return Answers(ours, None, wanted, term.temperature)
+        theirs, _ = self.kind.rows(teacher, labels, student.mask)
+        if term.shift:
+            theirs = shifted(theirs, wanted)
+        temperature = TEMPERATURES[term.temperature_rule](ours, theirs, term.temperature, term.temperature_strength)
+        return Answers(ours, theirs, wanted, temperature)
 
     def to_device(self, device: torch.device) -> "Lesson":
         """Move everything, the teacher too."""

@@ -1,12 +1,15 @@
-"""Tasks from CSV, JSONL and Parquet files."""
+"""Tasks from CSV, JSONL, Parquet, SQuAD and plain text files."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from distill.examples import LOCAL_FORMS, RawSplit, Task, make_task, raw_split, split_file
+from distill.columns import LOCAL_FORMS, raw_split
+from distill.examples import Task, make_task, split_file
+from distill.labelling import RawSplit
 from distill.splits import split_given
 from runs.errors import UserError
 from runs.registry import Registry
@@ -37,6 +40,35 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
 @READERS.register(".parquet")
 def _read_parquet(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
+
+
+@READERS.register(".txt")
+def _read_text(path: Path) -> pd.DataFrame:
+    """One text a line; empty lines are none."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return pd.DataFrame({"text": [line for line in lines if line.strip()]})
+
+
+@READERS.register(".json")
+def _read_squad(path: Path) -> pd.DataFrame:
+    """Articles of paragraphs of questions, as SQuAD's files have them."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not isinstance(content.get("data"), list):
+        raise ValueError("it has no list of articles under the key data, as SQuAD's files have")
+    rows = []
+    try:
+        for number, article in enumerate(content["data"]):
+            for paragraph in article["paragraphs"]:
+                for asked in paragraph["qas"]:
+                    said = {
+                        "text": [answer["text"] for answer in asked["answers"]],
+                        "answer_start": [answer["answer_start"] for answer in asked["answers"]],
+                    }
+                    title = str(article.get("title") or number)
+                    rows.append((asked["question"], paragraph["context"], said, title))
+    except (KeyError, TypeError) as problem:
+        raise ValueError(f"article {number + 1} is not as SQuAD's are: {problem!r}") from None
+    return pd.DataFrame(rows, columns=["question", "context", "answers", "title"])
 
 
 def looks_local(source: str) -> bool:
@@ -73,10 +105,13 @@ def _folder_files(folder: Path) -> dict[str, Path]:
     return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
-def load_local(path: Path) -> Task:
-    """A file, split 70/10/20 by content, or a folder of given splits. The licence is the owner's affair."""
+def load_local(path: Path, kind: str | None = None) -> Task:
+    """A file, split 70/10/20 by content, or a folder of given splits. The licence is the owner's affair.
+
+    The kind of task is told from the columns where it is not given.
+    """
     files = _folder_files(path) if path.is_dir() else {"train": path}
-    raws: dict[str, RawSplit] = {split: raw_split(read_columns(file), str(file)) for split, file in files.items()}
+    raws: dict[str, RawSplit] = {split: raw_split(read_columns(file), str(file), kind) for split, file in files.items()}
     divide = split_given if path.is_dir() else split_file
     name = path.resolve().stem if path.is_file() else path.resolve().name
     return make_task(raws, name=name, source=str(path), licence="as given by the owner of the data", divide=divide)

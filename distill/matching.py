@@ -1,11 +1,14 @@
 """Which teacher layers a student layer learns from, by number: every rule that needs no data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from runs.errors import UserError
 from runs.registry import Registry
 
 Pairs = tuple[tuple[int, tuple[int, ...]], ...]
-"""(student layer, its teacher layers), both counted from 0; the embedding output is no layer."""
+"""(student layer, its teacher layers), both counted from 0; the embedding's output is -1."""
+
+EMBEDDING = -1
 
 MATCHINGS: Registry[Callable[[int, int], Pairs]] = Registry("matching")
 """Name → a function of (student layers, teacher layers)."""
@@ -53,3 +56,47 @@ def uniform_and_last(student: int, teacher: int) -> Pairs:
 def last_layer(student: int, teacher: int) -> Pairs:
     """The student's last layer ← the teacher's last, nothing else (MiniLM)."""
     return ((student - 1, (teacher - 1,)),)
+
+
+@MATCHINGS.register("embeddings")
+def embeddings(student: int, teacher: int) -> Pairs:
+    """The student's embedding output ← the teacher's, and no layer."""
+    return ((EMBEDDING, (EMBEDDING,)),)
+
+
+Matching = str | tuple[int | tuple[int, ...], ...]
+"""A rule's name, or a list: for each student layer its teacher layer, or several of them."""
+
+
+def as_matching(value: str | Sequence[int | Sequence[int]]) -> Matching:
+    """A rule's name or a list, checked as far as it can be without a student; `UserError` where it is neither."""
+    if isinstance(value, str):
+        MATCHINGS[value]
+        return value
+    listed = []
+    for entry in value:
+        layers = (entry,) if isinstance(entry, int) else tuple(entry)
+        if not layers or any(type(layer) is not int for layer in layers):
+            raise UserError(f"the matching {list(value)} must have a teacher layer, or a list of them, for each layer.")
+        listed.append(entry if isinstance(entry, int) else layers)
+    return tuple(listed)
+
+
+def layer_pairs(matching: Matching, student: int, teacher: int) -> Pairs:
+    """The pairs of a rule or a list, for so many layers; `UserError` for a list that names a layer that is not there.
+
+    A list has one entry for each student layer from the first on, and may end before the last of them.
+    """
+    if isinstance(matching, str):
+        return MATCHINGS[matching](student, teacher)
+    if len(matching) > student:
+        raise UserError(f"the matching names teacher layers for {len(matching)} layers of a student of {student}.")
+    pairs = tuple((i, (entry,) if isinstance(entry, int) else entry) for i, entry in enumerate(matching))
+    for place, layers in pairs:
+        for layer in layers:
+            if not 0 <= layer < teacher:
+                raise UserError(
+                    f"the matching teaches layer {place} from the teacher's layer {layer}, which has layers 0 to "
+                    f"{teacher - 1}."
+                )
+    return pairs

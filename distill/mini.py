@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from time import perf_counter
 
-import numpy as np
-
-from distill.batches import PlannedBatches, plan_batches
+from distill.batches import plan_batches
 from distill.brief import train_briefly
 from distill.classroom import classroom
-from distill.evaluation import accuracy, answer, divergence
+from distill.evaluation import answer
 from distill.examples import Task
-from distill.lesson import Lesson, needs_teacher_inside
-from distill.recipe import RECIPES, Recipe
+from distill.recipe import Recipe
+from distill.recipe_file import RECIPES
 from distill.subset import draw_subset
 from distill.teachers import Teacher
 from students.spec import StudentSpec
@@ -19,7 +17,7 @@ from students.spec import StudentSpec
 
 @dataclass(frozen=True)
 class MiniScore:
-    """`kl`: mean KL(teacher ‖ student) on validation in nats, a quieter score than accuracy (`validation_score`).
+    """`kl`: divergence from the teacher on validation (`distill.kinds`), a quieter score than `validation_score`.
 
     `loss` is the recipe's training loss at the end of the steps.
     """
@@ -52,10 +50,8 @@ def mini_distil(
     settings = recipe.optimization
     seen = draw_subset(len(room.train), subset, seed)
     plan = [seen[part] for part in plan_batches(room.train.lengths[seen], settings.batch_size, steps, seed)]
-    inside = room.model if needs_teacher_inside(recipe.terms) else None
-    lesson = Lesson(room.start(spec, recipe, seed), recipe.terms, inside, seed)
-    loss = train_briefly(lesson, PlannedBatches(room.train, plan, room.train_logits), settings)
-    logits = answer(lesson.student, room.validation, mixed=True)
-    kl = divergence(logits, np.asarray(room.validation_logits))
-    score = accuracy(logits, room.validation.labels)
-    return MiniScore(loss, kl, score, steps, round(perf_counter() - start, 3))
+    lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
+    loss = train_briefly(lesson, room.batches(plan, seed), settings)
+    logits = answer(lesson.student, room.validation, task.kind, mixed=True, prepare=room.masking)
+    scores, divergence = room.judge(logits)
+    return MiniScore(loss, divergence, scores[task.metric], steps, round(perf_counter() - start, 3))

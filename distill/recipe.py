@@ -1,32 +1,58 @@
-"""Recipes: how a student starts, which losses teach it when, and for how long. All of it data."""
+"""What a recipe is: how a student starts, which losses teach it when, and for how long. All of it data."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from distill.batches import steps_per_epoch
-from distill.matching import MATCHINGS
-from distill.objectives import OBJECTIVES
+from distill.matching import Matching, as_matching
+from distill.objectives import OBJECTIVES, LayerObjective
+from distill.objectives.answers import TEMPERATURES
 from runs.errors import UserError
 from runs.registry import Registry
+
+WEIGHTS: Registry[Callable[[float], float]] = Registry("weight rule")
+"""Name → what a term's weight is multiplied by, by the share (0 to 1) of the term's own part that is done."""
+
+WEIGHTS.register("constant")(lambda share: 1.0)
+WEIGHTS.register("growth")(lambda share: share)
+WEIGHTS.register("decay")(lambda share: 1.0 - share)
 
 
 @dataclass(frozen=True)
 class Term:
-    """One loss of a recipe. It acts while the share of the run already done lies in [start, end)."""
+    """One loss of a recipe. It acts while the share of the run already done lies in [start, end).
+
+    `matching` is for losses of layers; `temperature` and what follows are for losses of answers: the rule that sets
+    each answer's temperature and its strength (`distill.objectives.answers.TEMPERATURES`), and whether the label takes
+    the place of what the teacher wrongly holds most likely.
+    """
 
     objective: str
     weight: float = 1.0
     temperature: float = 1.0
-    matching: str = "uniform"
+    matching: Matching = "uniform"
     start: float = 0.0
     end: float = 1.0
+    weight_rule: str = "constant"
+    temperature_rule: str = "constant"
+    temperature_strength: float = 1.0
+    shift: bool = False
 
     def __post_init__(self) -> None:
         """Names must be registered, numbers make sense."""
-        OBJECTIVES[self.objective]
-        MATCHINGS[self.matching]
+        objective = OBJECTIVES[self.objective]
+        WEIGHTS[self.weight_rule]
+        TEMPERATURES[self.temperature_rule]
+        object.__setattr__(self, "matching", as_matching(self.matching))
         if not (self.weight > 0 and self.temperature > 0 and 0 <= self.start < self.end <= 1):
             raise UserError(f"the term {self.objective!r} needs weight and temperature above 0, 0 ≤ start < end ≤ 1.")
+        if self.matching == "embeddings" and not (isinstance(objective, LayerObjective) and objective.of_embedding):
+            raise UserError(f"the term {self.objective!r} cannot be matched to embeddings: it is about layers.")
+
+    def weight_at(self, share_done: float) -> float:
+        """The weight at a share of the run."""
+        return self.weight * WEIGHTS[self.weight_rule]((share_done - self.start) / (self.end - self.start))
 
 
 @dataclass(frozen=True)
@@ -43,6 +69,8 @@ class Optimization:
     weight_decay: float = 0.01
     clip: float = 1.0
     minimum_steps: int = 300
+    patience: int | None = None
+    """Checkpoints without a better score on validation after which a run ends; None: it never ends early."""
 
     def steps(self, examples: int) -> int:
         """Steps of a full run over so many examples."""
@@ -51,31 +79,28 @@ class Optimization:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to make a student. `initialization` and `layer_map` (a matching) say what it starts from."""
+    """A way to make a student. `initialization` and `layer_map` (a matching) say what it starts from.
+
+    Losses come in stages by their shares of the run; some term must act at every moment of it.
+    """
 
     name: str
     terms: tuple[Term, ...]
     optimization: Optimization
     initialization: str = "sliced"
-    layer_map: str = "uniform"
+    layer_map: Matching = "uniform"
+
+    def __post_init__(self) -> None:
+        """Names must be registered, and no part of the run may be without a loss."""
+        object.__setattr__(self, "layer_map", as_matching(self.layer_map))
+        taught = 0.0
+        for term in sorted(self.terms, key=lambda term: term.start):
+            if term.start > taught:
+                break
+            taught = max(taught, term.end)
+        if taught < 1:
+            raise UserError(f"the recipe {self.name!r} has no loss from {taught:.0%} of the run on: fill the gap.")
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and names, for hashes and files."""
         return asdict(self)
-
-
-RECIPES: Registry[Recipe] = Registry("recipe")
-
-for _recipe in (
-    Recipe("default", (Term("logits", temperature=2.0),), Optimization(3e-4, 5)),
-    Recipe(
-        "kd-nas",
-        # The hidden-state stage is the paper's; the second stage fits the answers, which it leaves to fine-tuning.
-        (Term("hidden", matching="uniform+last", end=0.6), Term("logits", temperature=2.0, start=0.6)),
-        Optimization(3e-4, 6),
-    ),
-    Recipe("labels", (Term("labels"),), Optimization(3e-4, 3)),
-    # For layer types and shared weights, which cannot be cut from a teacher: what starts from nothing takes longer.
-    Recipe("from-random", (Term("logits", temperature=2.0),), Optimization(1e-3, 10), initialization="random"),
-):
-    RECIPES.register(_recipe.name)(_recipe)

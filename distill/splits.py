@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,21 +17,30 @@ TEST_SHARE_OF_FILE = 0.2
 
 @dataclass(frozen=True)
 class Row:
-    """One example: its text, the second text of a pair task, and its class as an index into the label names."""
+    """One example: its text, the second text of a pair task, and its label as a task's kind has them.
+
+    Rows of one `group` (an article, say) stay together when a source is split; "" is none.
+    """
 
     text: str
     pair: str | None
-    label: int
+    label: Any
+    group: str = ""
 
     @property
     def content(self) -> tuple[str, str | None]:
         """What makes two rows duplicates: the texts, whatever the label says."""
         return self.text, self.pair
 
+    @property
+    def stratum(self) -> int:
+        """Its class, where it has one."""
+        return self.label if isinstance(self.label, int) else 0
+
 
 def row_hash(row: Row) -> bytes:
-    """A hash that depends on the row's texts alone, not on its place in a file."""
-    return hashlib.sha256(f"{row.text}\x1f{row.pair or ''}".encode()).digest()
+    """A hash that depends on the row's group, or else on its texts, not on its place in a file."""
+    return hashlib.sha256((row.group or f"{row.text}\x1f{row.pair or ''}").encode()).digest()
 
 
 def without_duplicates(rows: Iterable[Row], *held_out: Iterable[Row]) -> tuple[Row, ...]:
@@ -53,20 +63,27 @@ def _shares(sizes: np.ndarray, share: float) -> np.ndarray:
     return taken
 
 
+def _whole_groups(groups: list[str], count: int) -> int:
+    """The first number from `count` on after which no group goes on; groups stand in a row."""
+    while 0 < count < len(groups) and groups[count - 1] and groups[count] == groups[count - 1]:
+        count += 1
+    return count
+
+
 def split_off(rows: tuple[Row, ...], share: float) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """(taken, rest): `share` of the rows, stratified by class, those whose content hash is lowest within a class.
 
     A row's side depends on contents alone, so that neither the order of a file nor a seed moves it. Rows keep their
-    order.
+    order, and groups are not divided, so that somewhat more than the share may be taken.
     """
     by_class: dict[int, list[int]] = {}
     for index, row in enumerate(rows):
-        by_class.setdefault(row.label, []).append(index)
+        by_class.setdefault(row.stratum, []).append(index)
     classes = sorted(by_class)
     taken: set[int] = set()
     for label, count in zip(classes, _shares(np.array([len(by_class[c]) for c in classes]), share), strict=True):
         ordered = sorted(by_class[label], key=lambda index: row_hash(rows[index]))
-        taken.update(ordered[:count])
+        taken.update(ordered[: _whole_groups([rows[index].group for index in ordered], count)])
     chosen = tuple(row for index, row in enumerate(rows) if index in taken)
     return chosen, tuple(row for index, row in enumerate(rows) if index not in taken)
 

@@ -1,18 +1,21 @@
 """Teachers: found, fine-tuned if they have no head for the task, and kept under the home folder by content."""
 
 import shutil
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from distill.batches import Encoded, PlannedBatches, encode, plan_batches
+from distill.batches import Encoded, PlannedBatches, plan_batches
 from distill.checkpoints import load_tokenizer, weights_hash
 from distill.embedded import DEFAULT_TEACHER, DEFAULT_TEACHER_LICENCE, minilm_folder
-from distill.evaluation import accuracy, answer
+from distill.encoding import encode
+from distill.evaluation import answer, context_of
 from distill.examples import Task
+from distill.kinds import KINDS
 from distill.lesson import Lesson
+from distill.masking import Masking, masking_of
 from distill.recipe import Optimization, Term
 from distill.trainer import train
 from runs.errors import UserError
@@ -20,13 +23,15 @@ from runs.files import content_hash, folder_atomic, read_json, write_json_atomic
 from runs.home import home_folder
 from runs.progress import Progress
 from students.bert import load_model
-from students.model import StudentForSequenceClassification, StudentPreTrainedModel, build_student, encoder_of
-from students.spec import Head
+from students.model import StudentPreTrainedModel, with_head
 
 SCHEMA = 1
 TEACHER_FILE = "teacher.json"
 MAXIMUM_LENGTH = 128
 """Texts are cut here, or earlier where the task's training texts are all shorter."""
+
+MAXIMUM_LENGTHS = {"spans": 384}
+"""Of kinds whose texts are longer: a question comes with a whole paragraph."""
 
 CHECKPOINT_STEPS = 100
 FINE_TUNING = Optimization(learning_rate=5e-5, epochs=2, warmup=0.06)
@@ -83,30 +88,30 @@ def find_source(source: str | None, progress: Progress) -> tuple[Path, str]:
 
 
 def _is_fitted(model: StudentPreTrainedModel, task: Task) -> bool:
-    spec = model.config.spec_object
-    return spec.head.kind == "classification" and spec.head.labels == len(task.label_names)
+    return model.config.spec_object.head == KINDS[task.kind].head_for(task.label_names)
 
 
 def _with_fresh_head(folder: Path, task: Task, seed: int) -> StudentPreTrainedModel:
-    """The checkpoint's encoder, and its pooler if it has one, under a classifier drawn from `seed`."""
-    head = Head("classification", len(task.label_names))
-    model = load_model(folder, head, seed)
-    spec = replace(model.config.spec_object, head=head)
-    fresh = build_student(spec, seed, label_names=task.label_names, dropout=model.config.dropout)
-    encoder_of(fresh).load_state_dict(encoder_of(model).state_dict())
-    if isinstance(model, StudentForSequenceClassification) and isinstance(fresh, StudentForSequenceClassification):
-        fresh.head.pooler.load_state_dict(model.head.pooler.state_dict())
-    return fresh
+    """The checkpoint's encoder, and its pooler if it has one, under a head for the task drawn from `seed`."""
+    head = KINDS[task.kind].head_for(task.label_names)
+    return with_head(load_model(folder, head, seed), head, seed, label_names=task.label_names or None)
 
 
 def _fine_tune(
-    model: StudentPreTrainedModel, encoded: Encoded, training: Optimization, seed: int, work: Path, progress: Progress
+    model: StudentPreTrainedModel,
+    encoded: Encoded,
+    training: Optimization,
+    seed: int,
+    work: Path,
+    progress: Progress,
+    kind: str,
+    masking: Masking | None,
 ) -> None:
     plan = plan_batches(encoded.lengths, training.batch_size, training.steps(len(encoded)), seed)
-    lesson = Lesson(model, (Term("labels"),), seed=seed)
+    lesson = Lesson(model, (Term("labels"),), seed=seed, kind=kind)
     train(
         lesson,
-        PlannedBatches(encoded, plan),
+        PlannedBatches(encoded, plan, prepare=masking, seed=seed),
         training,
         work,
         label="fine-tuning the teacher",
@@ -118,7 +123,8 @@ def _fine_tune(
 
 def fitting_length(tokenizer: Any, task: Task, positions: int) -> int:
     """Tokens of the longest training text, but at most `MAXIMUM_LENGTH` and what the model has positions for."""
-    return min(int(encode(tokenizer, task.train, MAXIMUM_LENGTH).lengths.max()), positions)
+    most = min(MAXIMUM_LENGTHS.get(task.kind, MAXIMUM_LENGTH), positions)
+    return int(encode(tokenizer, task.train, most, task.kind).lengths.max())
 
 
 def _read(folder: Path) -> Teacher:
@@ -146,13 +152,17 @@ def prepare_teacher(
             progress.say(f"teacher {name}, fitted to {task.name}: found in {place}")
             return _read(place)
         work = place.with_name(f"{identity}.training")
+        masking = masking_of(task.kind, tokenizer)
         length = fitting_length(tokenizer, task, found.config.spec_object.maximum_positions)
         model = found
         if not fitted:
             model = _with_fresh_head(checkpoint, task, seed)
-            _fine_tune(model, encode(tokenizer, task.train, length), training, seed, work, progress)
-        validation = encode(tokenizer, task.validation, length)
-        score = accuracy(answer(model, validation), validation.labels)
+            encoded = encode(tokenizer, task.train, length, task.kind)
+            _fine_tune(model, encoded, training, seed, work, progress, task.kind, masking)
+        validation = encode(tokenizer, task.validation, length, task.kind)
+        context = context_of(task.kind, tokenizer, task.validation, validation, length, task.label_names)
+        logits = answer(model, validation, task.kind, prepare=masking)
+        score = KINDS[task.kind].scores(logits, validation.labels, context)[task.metric]
         licence = DEFAULT_TEACHER_LICENCE if name == DEFAULT_TEACHER else "as given by the owner of the model"
         parameters = model.config.spec_object.parameters()
         teacher = Teacher(place, name, licence, parameters, identity, length, score)

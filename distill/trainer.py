@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from distill.batches import Batch, PlannedBatches
+from distill.curve import Curve
 from distill.lesson import Lesson
 from distill.numerics import training_device
 from distill.optimization import make_optimizer, make_schedule
@@ -31,12 +32,30 @@ class _Advance(TrainerCallback):
         self._task.advance()
 
 
+class _Watch(TrainerCallback):
+    """Takes a point of the curve wherever a checkpoint is due, and at the end."""
+
+    def __init__(self, curve: Curve, every: int, losses: list[torch.Tensor]) -> None:
+        self._curve, self._every, self._losses = curve, every, losses
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self._every and state.global_step < state.max_steps:
+            return
+        loss = float(torch.stack(self._losses).mean()) if self._losses else 0.0
+        self._losses.clear()
+        if self._curve.add(state.global_step, loss):
+            control.should_training_stop = True
+
+
 def _only(items: list[Batch]) -> Batch:
     return items[0]
 
 
 class DistillTrainer(Trainer):
     """Walks a plan of batches through a `Lesson`; checkpoints hold its weights, optimizer, schedule and place."""
+
+    losses: list[torch.Tensor]
+    """Of the steps since the last point of the curve."""
 
     def get_train_dataloader(self) -> DataLoader[Batch]:
         batches = cast(PlannedBatches, self.train_dataset)
@@ -46,6 +65,7 @@ class DistillTrainer(Trainer):
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         loss: torch.Tensor = model(**inputs)["loss"]
+        self.losses.append(loss.detach())
         return loss
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
@@ -85,10 +105,12 @@ def train(
     progress: Progress,
     checkpoint_steps: int = 100,
     seed: int = 0,
+    curve: Curve | None = None,
 ) -> float:
     """Train `lesson` in place over all batches, going on from the newest checkpoint in `folder`; mean loss.
 
-    With the same seed, plan and number of threads the final weights do not depend on interruptions.
+    With the same seed, plan and number of threads the final weights do not depend on interruptions. With a `curve` the
+    student ends as it was at its best on validation.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device = training_device()
@@ -111,15 +133,21 @@ def train(
     )
     checkpoint = newest_checkpoint(folder)
     done = _step_of(checkpoint) if checkpoint else 0
+    losses: list[torch.Tensor] = []
+    if curve is not None:
+        curve.resume(done)
     with progress.task(label, len(batches), done) as task:
         trainer = DistillTrainer(
             model=lesson,
             args=arguments,
             train_dataset=batches,
-            callbacks=[_Advance(task)],
+            callbacks=[_Advance(task), *([] if curve is None else [_Watch(curve, checkpoint_steps, losses)])],
             optimizers=(optimizer, make_schedule(optimizer, settings, len(batches))),
         )
+        trainer.losses = losses
         trainer.remove_callback(PrinterCallback)
         outcome = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     lesson.eval()
+    if curve is not None:
+        curve.restore()
     return float(outcome.training_loss)

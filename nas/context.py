@@ -7,7 +7,8 @@ from pathlib import Path
 
 from devices.measurement import Measurement
 from devices.store import SampleStore
-from distill.recipe import RECIPES, Recipe
+from distill.recipe import Recipe
+from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from export.items import Item
 from nas.groundwork import Ground, time_items

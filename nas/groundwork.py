@@ -13,8 +13,8 @@ from devices.measurement import Measurement
 from devices.store import SampleStore
 from devices.target import open_target
 from devices.workload import Workload
-from distill.batches import encode
 from distill.checkpoints import load_tokenizer
+from distill.encoding import encode
 from distill.tasks import Task, load_task
 from distill.teachers import find_source
 from export.items import Item

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distill.recipe import RECIPES
+from distill.recipe_file import RECIPES
 from distill.teachers import FINE_TUNING, prepare_teacher
 from export.items import Checkpoint
 from nas.budget import Budget

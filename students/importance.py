@@ -1,15 +1,20 @@
 """What a teacher's channels, heads and neurons are worth, and how each follows from the others, over some batches."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from runs.errors import UserError
-from students.model import StudentForSequenceClassification, StudentPreTrainedModel, encoder_of
+from runs.registry import Registry
+from students.head_modules import LanguageHeadModule
+from students.headed import UNLABELLED
+from students.layers import HeadModule
+from students.model import StudentPreTrainedModel, encoder_of
 from students.spec import transformer_layers
 
 FIRST_TOKEN = "first_token"
@@ -68,7 +73,14 @@ class _Sums:
         return Point(self.score / self.count, mean, self.second / self.weight - torch.outer(mean, mean), self.count)
 
 
-def _watched(layers: int, factorised: bool, head: bool) -> Iterator[tuple[str, str]]:
+HEAD_POINTS: tuple[tuple[type[nn.Module], str], ...] = (
+    (HeadModule, "head.classifier"),
+    (LanguageHeadModule, "head.norm"),
+)
+"""What of a head is watched as it goes in; a classifier over every token reads the last layer's norm, as layers do."""
+
+
+def _watched(layers: int, factorised: bool, head: nn.Module | None) -> Iterator[tuple[str, str]]:
     """(module, side) of every point."""
     norms = ["embeddings.norm"]
     for layer in range(layers):
@@ -80,8 +92,7 @@ def _watched(layers: int, factorised: bool, head: bool) -> Iterator[tuple[str, s
         yield norm, "out"
     if factorised:
         yield "embeddings.projection", "out"
-    if head:
-        yield "head.classifier", "in"
+    yield from ((name, "in") for kind, name in HEAD_POINTS if isinstance(head, kind))
 
 
 @contextmanager
@@ -90,7 +101,7 @@ def _record(model: StudentPreTrainedModel, seen: dict[str, Tensor]) -> Iterator[
     encoder = encoder_of(model)
     handles = []
     factorised = encoder.embeddings.projection is not None
-    for name, side in _watched(len(encoder.layers), factorised, isinstance(model, StudentForSequenceClassification)):
+    for name, side in _watched(len(encoder.layers), factorised, getattr(model, "head", None)):
         owner: nn.Module = model if name.startswith("head.") else encoder
 
         def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor, key: str = f"{name}.{side}") -> None:
@@ -131,16 +142,35 @@ def importance(model: StudentPreTrainedModel, batches: Iterable[Mapping[str, Ten
     return Importance({name: total.point() for name, total in sums.items()})
 
 
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="sum")
+
+
+SUMMED_LOSSES: Registry[Callable[[Any, Tensor], Tensor]] = Registry("head")
+"""Head kind → the summed loss of (output, labels), unlabelled ones left out."""
+SUMMED_LOSSES.register("classification")(lambda output, labels: _cross_entropy(output.logits, labels))
+SUMMED_LOSSES.register("regression")(lambda output, labels: F.mse_loss(output.logits[:, 0], labels, reduction="sum"))
+SUMMED_LOSSES.register("tokens")(lambda output, labels: _cross_entropy(output.logits.flatten(0, 1), labels.flatten()))
+SUMMED_LOSSES.register("masked-lm")(SUMMED_LOSSES["tokens"])
+SUMMED_LOSSES.register("causal-lm")(
+    lambda output, labels: _cross_entropy(output.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+)
+SUMMED_LOSSES.register("spans")(
+    lambda output, labels: (
+        _cross_entropy(output.start_logits, labels[:, 0]) + _cross_entropy(output.end_logits, labels[:, 1])
+    )
+)
+
+
 def _loss(model: StudentPreTrainedModel, batch: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
     names = ("input_ids", "attention_mask", "token_type_ids", "labels")
     given = {name: batch[name].to(model.device) for name in names if name in batch}
     labels = given.pop("labels", None)
     # Asking for hidden states keeps the last layer from making the first token alone.
     output = model(**given, output_hidden_states=True)
-    if labels is not None and isinstance(model, StudentForSequenceClassification):
-        if model.config.problem_type == "regression":
-            return F.mse_loss(output.logits[:, 0], labels.to(output.logits.dtype), reduction="sum")
-        return F.cross_entropy(output.logits, labels, reduction="sum")
+    kind = model.config.spec_object.head.kind
+    if labels is not None and kind in SUMMED_LOSSES:
+        return SUMMED_LOSSES[kind](output, labels)
     answer: Tensor = output[0]
     signs = torch.randint(0, 2, answer.shape, generator=generator) * 2 - 1
     return (answer * signs.to(answer)).sum()

@@ -4,13 +4,15 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from runs.errors import UserError
 from students.cutting import Kept, cut_linear, cut_norm, cut_table, keep, top
+from students.head_modules import LanguageHeadModule, TokenHeadModule
+from students.headed import StudentWithHead
 from students.importance import FIRST_TOKEN, Importance, importance
 from students.layers import EmbeddingModule, HeadModule, TransformerLayerModule
-from students.model import StudentForSequenceClassification, StudentPreTrainedModel, build_student, encoder_of
+from students.model import StudentPreTrainedModel, build_student, encoder_of
 from students.spec import StudentSpec, TransformerLayer, transformer_layers
 
 __all__ = ["Importance", "importance", "require_sliceable", "slice_student"]
@@ -43,10 +45,9 @@ def slice_student(
             old = source.layers[layer]
             assert isinstance(new, TransformerLayerModule) and isinstance(old, TransformerLayerModule)
             stream = _cut_layer(new, old, importance, f"layers.{layer}", hidden, stream)
-        if isinstance(student, StudentForSequenceClassification) and isinstance(
-            teacher_model, StudentForSequenceClassification
-        ):
-            _cut_head(student.head, teacher_model.head, importance, hidden, same_labels)
+        if isinstance(student, StudentWithHead) and isinstance(teacher_model, StudentWithHead):
+            columns = embedding_columns(target.embeddings, importance, hidden)
+            _cut_head(student.head, teacher_model.head, importance, stream, columns, same_labels)
     return student
 
 
@@ -86,9 +87,15 @@ def _hidden_scores(importance: Importance, layer_map: Sequence[int]) -> Tensor:
     return torch.stack([importance.points[name].score for name in names]).sum(dim=0)
 
 
+def embedding_columns(target: EmbeddingModule, importance: Importance, hidden: Tensor) -> Tensor:
+    """Channels of the word embedding that are kept: those of the hidden state, unless it is factorised."""
+    normed = importance.points["embeddings.norm.out"]
+    return hidden if target.projection is None else top(normed.score, target.word.embedding_dim)
+
+
 def _cut_embedding(target: EmbeddingModule, source: EmbeddingModule, importance: Importance, hidden: Tensor) -> Kept:
     normed = importance.points["embeddings.norm.out"]
-    columns = hidden if target.projection is None else top(normed.score, target.word.embedding_dim)
+    columns = embedding_columns(target, importance, hidden)
     cut_table(target.word, source.word, columns)
     cut_table(target.position, source.position, columns)
     cut_table(target.token_type, source.token_type, columns)
@@ -143,12 +150,25 @@ def _head_channels(scores: Tensor, heads: Tensor, width: int) -> tuple[Tensor, T
 
 
 def _cut_head(
-    target: HeadModule, source: HeadModule, importance: Importance, hidden: Tensor, same_labels: bool
+    target: nn.Module, source: nn.Module, importance: Importance, stream: Kept, columns: Tensor, same_labels: bool
 ) -> None:
-    pooled = importance.points["head.classifier.in"]
-    chosen = top(pooled.score, len(hidden))
-    cut_linear(target.pooler, source.pooler, keep(importance.points[FIRST_TOKEN], hidden), chosen)
-    if same_labels:
-        cut_linear(
-            target.classifier, source.classifier, keep(pooled, chosen), torch.arange(source.classifier.out_features)
-        )
+    """Heads of one make; another make, or a classifier of other labels, stays random. `stream` is what they read."""
+    points = importance.points
+    if isinstance(target, HeadModule) and isinstance(source, HeadModule):
+        pooled = points["head.classifier.in"]
+        chosen = top(pooled.score, len(stream.index))
+        cut_linear(target.pooler, source.pooler, keep(points[FIRST_TOKEN], stream.index), chosen)
+        if same_labels:
+            cut_linear(target.classifier, source.classifier, keep(pooled, chosen), _all(source.classifier))
+    elif isinstance(target, TokenHeadModule) and isinstance(source, TokenHeadModule):
+        if same_labels:
+            cut_linear(target.classifier, source.classifier, stream, _all(source.classifier))
+    elif isinstance(target, LanguageHeadModule) and isinstance(source, LanguageHeadModule):
+        # What is compared with words must have the words' own channels.
+        cut_linear(target.transform, source.transform, stream, columns)
+        cut_norm(target.norm, source.norm, points["head.norm.in"], columns)
+        target.bias.copy_(source.bias)
+
+
+def _all(linear: nn.Linear) -> Tensor:
+    return torch.arange(linear.out_features)

@@ -165,20 +165,39 @@ def distill_student(
     student: Annotated[str, typer.Option(help="Spec file (JSON), named shape, or checkpoint folder.")],
     teacher: options.Teacher = None,
     data: options.Data = None,
+    task: options.TaskKind = None,
     recipe: Annotated[
-        str, typer.Option(help="How the teacher teaches: default, kd-nas, labels or from-random.")
+        str,
+        typer.Option(
+            help="How the teacher teaches: default, labels, from-random, distilbert, tinybert, minilm, minilmv2, "
+            "mobilebert, pkd, kd-nas, autotinybert, elm, or a YAML file."
+        ),
     ] = "default",
     epochs: Annotated[float | None, typer.Option(help="Passes over the training data. Default: the recipe's.")] = None,
+    vocabulary: Annotated[
+        str, typer.Option(help="all, or data: train the embeddings of the data's words alone, which is faster.")
+    ] = "all",
+    transfer_data: Annotated[
+        Path | None, typer.Option(help="Texts without labels that the teacher answers, for the student to learn from.")
+    ] = None,
+    augment: Annotated[int, typer.Option(help="Copies of each text with some words replaced by similar ones.")] = 0,
     seed: options.Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Run folder. Default: tailorbird-<hash> here.")] = None,
     quiet: options.Quiet = False,
 ) -> dict[str, Any]:
     """Distil one student from a teacher, without a search."""
+    from distill.augmentation import Replacement
+    from distill.extra import Extra, read_texts
     from runs.progress import Progress
     from tailorbird.distilling import distill_one
     from tailorbird.inputs import read_spec
 
-    return distill_one(read_spec(student), teacher, data, recipe, epochs, seed, output, Progress(quiet))
+    extra = Extra(
+        () if transfer_data is None else read_texts(transfer_data), Replacement(augment) if augment > 0 else None
+    )
+    return distill_one(
+        read_spec(student), teacher, data, task, recipe, epochs, vocabulary, extra, seed, output, Progress(quiet)
+    )
 
 
 def export_student(

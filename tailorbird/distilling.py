@@ -1,14 +1,15 @@
 """One student without a search: what `distill-student` does."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from distill.bag_of_words import bag_of_words_score
-from distill.batches import steps_per_epoch
 from distill.distillation import distil, evaluate
+from distill.extra import Extra
 from distill.initialization import check_start
-from distill.recipe import RECIPES
+from distill.kinds import KINDS
+from distill.recipe_file import find_recipe
 from distill.tasks import load_task
 from distill.teachers import find_source, prepare_teacher
 from nas.verdict import Scores
@@ -17,7 +18,7 @@ from runs.files import content_hash
 from runs.folder import open_run
 from runs.progress import Progress
 from students.bert import load_model
-from students.spec import Head, StudentSpec
+from students.spec import StudentSpec
 
 STUDENT = "student"
 """Folder of the finished checkpoint inside the run folder."""
@@ -27,8 +28,11 @@ def distill_one(
     spec: StudentSpec,
     source: str | None,
     data: str | None,
+    kind: str | None,
     recipe_name: str,
     epochs: float | None,
+    vocabulary: str,
+    extra: Extra,
     seed: int,
     output: Path | None,
     progress: Progress,
@@ -40,16 +44,18 @@ def distill_one(
     """
     if epochs is not None and not 0 < epochs < float("inf"):
         raise UserError(f"--epochs is {epochs}: it must be above 0.")
-    recipe = RECIPES[recipe_name]
+    recipe = find_recipe(recipe_name)
     check_start(recipe.initialization, spec)
-    task = load_task(data, progress)
+    task = load_task(data, progress, kind)
+    extra.check(task.kind, task.train.pairs is not None)
+    progress.say(f"data: {task.name}, {task.kind}, {task.balance or f'{len(task.train):,} examples'}")
     theirs = load_model(find_source(source, progress)[0]).config.spec_object
     spec = replace(
         spec,
         vocabulary_size=theirs.vocabulary_size,
         maximum_positions=theirs.maximum_positions,
         token_types=theirs.token_types,
-        head=Head("classification", len(task.label_names)),
+        head=KINDS[task.kind].head_for(task.label_names),
     )
     settings = {
         "student": spec.to_json(),
@@ -57,6 +63,8 @@ def distill_one(
         "data": task.content_hash,
         "recipe": recipe.to_json(),
         "epochs": epochs,
+        "vocabulary": vocabulary,
+        "extra": content_hash(asdict(extra)),
         "seed": seed,
     }
     folder = output or Path(f"tailorbird-{content_hash(settings)}")
@@ -64,22 +72,34 @@ def distill_one(
 
         def taught() -> dict[str, Any]:
             teacher = prepare_teacher(source, task, progress)
-            an_epoch = steps_per_epoch(len(task.train), recipe.optimization.batch_size)
-            steps = None if epochs is None else max(1, round(epochs * an_epoch))
-            done = distil(spec, teacher, task, recipe, run.path / STUDENT, seed=seed, progress=progress, steps=steps)
+            done = distil(
+                spec,
+                teacher,
+                task,
+                recipe,
+                run.path / STUDENT,
+                seed=seed,
+                progress=progress,
+                epochs=epochs,
+                vocabulary=vocabulary,
+                extra=extra,
+            )
             progress.say("reading the test split: teacher, student and bag-of-words")
             tokenizer, test, longest = teacher.tokenizer(), task.test, teacher.maximum_length
-            above = evaluate(teacher.model(), tokenizer, test, longest)
-            below = evaluate(load_model(done.folder), tokenizer, test, longest)
-            scores = Scores(above.metric, above.score, below.score, bag_of_words_score(task))
+            names = task.label_names
+            above = evaluate(teacher.model(), tokenizer, test, longest, task.kind, names)
+            below = evaluate(load_model(done.folder), tokenizer, test, longest, task.kind, names)
+            words = bag_of_words_score(task, tokenizer=tokenizer)
+            scores = Scores(above.metric, above.score, below.score, words)
             return {
-                "recipe": recipe_name,
+                "recipe": recipe.name,
                 "steps": done.steps,
                 "parameters": spec.parameters(),
                 "validation_score": done.validation_score,
                 "teacher": {"name": teacher.name, "parameters": teacher.parameters},
                 "data": {"name": task.name, "source": task.source, "licence": task.licence},
                 "score": scores.to_json(),
+                "scores": {"teacher": dict(above.scores), "student": dict(below.scores)},
             }
 
         return {**run.stage("distilled", taught), "student": str(run.path / STUDENT)}

@@ -65,3 +65,10 @@ Data = Annotated[
 Seed = Annotated[int, typer.Option(help="Every random choice follows from it.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result and errors.")]
 Effort = Annotated[str, typer.Option(help="How much time to spend: see the README.")]
+TaskKind = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="classification, regression, tokens, spans, masked-lm or causal-lm. Default: what the data's columns say.",
+    ),
+]

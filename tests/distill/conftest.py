@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from distill.examples import RawSplit, Task, make_task
+from distill.examples import Task, make_task
+from distill.labelling import RawSplit
 from distill.recipe import Optimization
 from distill.splits import Row, Splits, split_single
 from distill.teachers import Teacher, prepare_teacher

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.batches import encode, evaluation_batches, plan_batches, steps_per_epoch
+from distill.batches import evaluation_batches, plan_batches, steps_per_epoch
 from distill.checkpoints import load_tokenizer
+from distill.encoding import encode
 from distill.examples import Split
 
 

@@ -16,7 +16,8 @@ from distill.bag_of_words import bag_of_words_score
 from distill.classroom import classroom
 from distill.distillation import distil, evaluate, mini_distil
 from distill.examples import Task
-from distill.recipe import RECIPES, Optimization
+from distill.recipe import Optimization
+from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from runs.errors import UserError
 from students.spec import StudentSpec, TransformerLayer
@@ -84,7 +85,7 @@ def test_a_foreign_folder_is_left_alone(spec: StudentSpec, teacher: Teacher, tas
 
 def test_a_head_that_does_not_fit_the_data_is_named(spec: StudentSpec, teacher: Teacher, task: Task) -> None:
     wrong = replace(spec, head=replace(spec.head, labels=5))
-    with pytest.raises(UserError, match="5 labels .* 2 classes"):
+    with pytest.raises(UserError, match="5 labels, and the data asks for .* with 2"):
         distil(wrong, teacher, task, "labels", Path("never-made"), steps=5)
     assert not Path("never-made").exists()
 

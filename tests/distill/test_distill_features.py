@@ -6,8 +6,9 @@ import pytest
 import torch
 from transformers import BertModel
 
-from distill.batches import Batch, encode
+from distill.batches import Batch
 from distill.checkpoints import load_tokenizer
+from distill.encoding import encode
 from distill.examples import Task
 from distill.features import EXTRACTORS, extract, split_heads
 from students.bert import load_model

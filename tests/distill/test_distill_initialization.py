@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from distill.classroom import classroom
-from distill.evaluation import answer, divergence
+from distill.evaluation import answer
 from distill.examples import Task
 from distill.initialization import INITIALIZATIONS
-from distill.recipe import RECIPES
+from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from runs.errors import UserError
 from students.spec import StudentSpec
@@ -46,7 +46,7 @@ class TestInitialization:
 def test_the_teachers_own_shape_gives_the_teacher(name: str, teacher: Teacher, task: Task) -> None:
     room = classroom(teacher, task)
     student = room.start(room.model.config.spec_object, replace(RECIPES["default"], initialization=name), 0)
-    assert divergence(answer(student, room.validation), room.validation_logits) == pytest.approx(0, abs=1e-6)
+    assert room.judge(answer(student, room.validation))[1] == pytest.approx(0, abs=1e-6)
 
 
 def test_teacher_layers_needs_the_teachers_widths(teacher: Teacher, task: Task) -> None:

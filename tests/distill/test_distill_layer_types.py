@@ -6,7 +6,7 @@ import torch
 from distill.batches import Batch
 from distill.features import extract
 from distill.initialization import Source, check_start, teacher_layers
-from distill.recipe import RECIPES
+from distill.recipe_file import RECIPES
 from runs.errors import UserError
 from students.importance import Importance, importance
 from students.model import build_student, encoder_of

@@ -4,10 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.matching import MATCHINGS
+from distill.matching import MATCHINGS, as_matching, layer_pairs
+from runs.errors import UserError
+
+LAYERED = [name for name in MATCHINGS.names() if name != "embeddings"]
 
 
-@given(st.sampled_from(MATCHINGS.names()), st.integers(1, 12), st.integers(1, 12))
+@given(st.sampled_from(LAYERED), st.integers(1, 12), st.integers(1, 12))
 def test_every_pair_names_layers_that_exist_and_the_last_layer_is_taught(name: str, student: int, teacher: int) -> None:
     pairs = MATCHINGS[name](student, teacher)
     ours = [layer for layer, _ in pairs]
@@ -31,7 +34,33 @@ def test_teacher_layers_never_go_backwards(name: str, student: int, teacher: int
         ("last", 3, 6, [(3,), (4,), (5,)]),
         ("uniform+last", 3, 6, [(0, 3), (2, 4), (4, 5)]),
         ("last-layer", 3, 6, [(5,)]),
+        ("embeddings", 3, 6, [(-1,)]),
     ],
 )
 def test_formulas(name: str, student: int, teacher: int, expected: list[tuple[int, ...]]) -> None:
     assert [theirs for _, theirs in MATCHINGS[name](student, teacher)] == expected
+
+
+def test_a_list_says_it_layer_by_layer() -> None:
+    assert layer_pairs(as_matching([0, [2, 5]]), 3, 6) == ((0, (0,)), (1, (2, 5)))
+    assert layer_pairs("last", 1, 6) == ((0, (5,)),)
+
+
+@pytest.mark.parametrize(
+    ("matching", "complaint"),
+    [
+        ([0, 6], "layer 1 from the teacher's layer 6, which has layers 0 to 5"),
+        ([[0, -1]], "layer 0 from the teacher's layer -1"),
+        ([0, 1, 2, 3], "names teacher layers for 4 layers of a student of 3"),
+    ],
+)
+def test_a_list_that_names_a_layer_that_is_not_there(matching: list[int | list[int]], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        layer_pairs(as_matching(matching), 3, 6)
+
+
+def test_a_list_of_something_else() -> None:
+    with pytest.raises(UserError, match="must have a teacher layer"):
+        as_matching([0, []])
+    with pytest.raises(UserError, match="unknown matching 'unifrom': use one of uniform, "):
+        as_matching("unifrom")

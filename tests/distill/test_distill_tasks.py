@@ -28,10 +28,11 @@ def _table(rows: int = 60, pairs: bool = False) -> pd.DataFrame:
 
 
 def test_every_format_is_tried() -> None:
-    assert set(WRITERS) == set(READERS)
+    # Plain texts and SQuAD's files are no tables: tests/distill/test_distill_every_kind.py.
+    assert set(WRITERS) == set(READERS) - {".txt", ".json"}
 
 
-@pytest.mark.parametrize("ending", READERS.names())
+@pytest.mark.parametrize("ending", list(WRITERS))
 @pytest.mark.parametrize("pairs", [False, True])
 def test_all_formats_give_the_same_task(ending: str, pairs: bool, tmp_path: Path, quiet: Progress) -> None:
     WRITERS[ending](_table(pairs=pairs), tmp_path / f"data{ending}")
@@ -105,7 +106,6 @@ BAD = {
     "one class": (_write("text,label\na,1\nb,1\n"), "data.csv, column 'label' has one class only"),
     "label missing": (_write(f"text,label\n{MANY}\nlast,\n"), "data.csv, row 41, column 'label' is empty"),
     "label nan": (_write(f"text,label\n{MANY}\nlast,NaN\n"), "data.csv, row 41, column 'label' is empty"),
-    "labels on a scale": (_write("text,label\na,1.5\nb,2.5\n"), "data.csv, row 1, column 'label' is 1.5"),
     "too few texts": (_write("text,label\na,1\nb,0\n"), "too few different texts"),
     "unknown ending": (_renamed(".xlsx"), "data.xlsx is of a kind that cannot be read"),
     "broken jsonl": (_renamed(".jsonl"), "data.jsonl cannot be read as JSONL"),

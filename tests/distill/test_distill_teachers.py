@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from distill.distillation import evaluate
-from distill.examples import RawSplit, Task, make_task
+from distill.examples import Task, make_task
+from distill.labelling import RawSplit
 from distill.packages import Package, check_sha256, download
 from distill.recipe import Optimization
 from distill.teachers import Teacher, prepare_teacher

@@ -42,7 +42,7 @@ def test_final_steps_are_a_cap_on_the_recipe() -> None:
 @pytest.mark.parametrize("name", METHODS.names())
 class TestMethodContract:
     def test_every_part_is_registered(self, name: str) -> None:
-        from distill.recipe import RECIPES
+        from distill.recipe_file import RECIPES
         from nas.controllers import CONTROLLERS
         from nas.proxies import PROXIES
 

@@ -1,0 +1,121 @@
+"""From a source's columns to texts and labels: which kind of task they are, and whether they are what they must be."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from distill.labelling import LABELLINGS, RawSplit, is_missing, plain
+from runs.errors import UserError
+from runs.registry import Registry
+
+LOCAL_FORMS = (
+    "a CSV, JSONL or Parquet file with columns text, label and optionally text_pair (or tokens and tags; or question, "
+    "context and answers), a SQuAD file (.json), a plain text (.txt), or a folder with such files named train, "
+    "validation and test"
+)
+
+WORDS, TAGS = ("tokens", "words"), ("tags", "ner_tags", "labels")
+"""Names that a column of words, and one of their tags, may have."""
+
+LANGUAGE = ("masked-lm", "causal-lm")
+
+Columns = Mapping[str, list[Any]]
+
+MAKERS: Registry[Callable[[Columns, str, str], RawSplit]] = Registry("task kind")
+"""Kind → a function of (columns, place for errors, kind) to a split."""
+
+
+def _named(columns: Columns, names: tuple[str, ...]) -> list[Any] | None:
+    return next((columns[name] for name in names if name in columns), None)
+
+
+def kind_of(columns: Columns) -> str:
+    """The kind of task that columns tell by their names and values; language modelling has to be asked for by name."""
+    if _named(columns, WORDS) is not None and _named(columns, TAGS) is not None:
+        return "tokens"
+    if {"question", "context", "answers"} <= set(columns):
+        return "spans"
+    labels = [plain(value) for value in columns.get("label", [])]
+    numbers = [value for value in labels if isinstance(value, int | float) and not is_missing(value)]
+    on_a_scale = any(isinstance(value, float) and not value.is_integer() for value in numbers)
+    return "regression" if on_a_scale and len(numbers) == len(labels) else "classification"
+
+
+def raw_split(columns: Columns, place: str, kind: str | None = None) -> RawSplit:
+    """Check that the columns of a kind of task are there and hold something; `place` names the file in errors.
+
+    Without a `kind` it is told from the columns.
+    """
+    if kind is not None:
+        LABELLINGS[kind]
+    kind = kind or kind_of(columns)
+    return MAKERS[kind](columns, place, kind)
+
+
+def _require(columns: Columns, names: tuple[str, ...], place: str) -> None:
+    for name in names:
+        if name not in columns:
+            found = ", ".join(columns) or "none"
+            wanted = " and ".join(names)
+            raise UserError(f"{place} has no column {name!r} (it has: {found}): the columns must be {wanted}.")
+    if not columns[names[0]]:
+        raise UserError(f"{place} is empty: it needs at least a few texts of every class.")
+
+
+def _require_texts(columns: Columns, names: tuple[str, ...], place: str) -> None:
+    for name in names:
+        for number, value in enumerate(columns.get(name, [])):
+            if not isinstance(value, str):
+                raise UserError(f"{place}, row {number + 1}, column {name!r} holds {value!r} where a text should be.")
+
+
+@MAKERS.register("classification")
+@MAKERS.register("regression")
+def labelled_texts(columns: Columns, place: str, kind: str) -> RawSplit:
+    """text, label, and perhaps text_pair."""
+    _require(columns, ("text", "label"), place)
+    _require_texts(columns, ("text", "text_pair"), place)
+    return RawSplit(columns["text"], columns.get("text_pair"), columns["label"], place, kind)
+
+
+@MAKERS.register("tokens")
+def tagged_words(columns: Columns, place: str, kind: str) -> RawSplit:
+    """Words and a tag for each; a text is its words with single spaces between."""
+    words, tags = _named(columns, WORDS), _named(columns, TAGS)
+    if words is None or tags is None:
+        found = ", ".join(columns) or "none"
+        raise UserError(f"{place} has no words with tags (its columns: {found}): the columns must be tokens and tags.")
+    if not words:
+        raise UserError(f"{place} is empty: it needs at least a few texts.")
+    texts = []
+    for number, row in enumerate(words):
+        mine = [plain(word) for word in row] if not isinstance(row, str) else [row]
+        for word in mine:
+            if not isinstance(word, str) or not word or len(word.split()) != 1:
+                raise UserError(f"{place}, row {number + 1} has {word!r} where a single word should be.")
+        if not mine:
+            raise UserError(f"{place}, row {number + 1} has no words: drop it.")
+        texts.append(" ".join(mine))
+    return RawSplit(texts, None, [list(row) for row in tags], place, kind)
+
+
+@MAKERS.register("spans")
+def questions(columns: Columns, place: str, kind: str) -> RawSplit:
+    """Questions, the texts they are about, and answers: {"text": [...], "answer_start": [...]} as SQuAD has them."""
+    _require(columns, ("question", "context", "answers"), place)
+    _require_texts(columns, ("question", "context"), place)
+    labels = []
+    for number, row in enumerate(columns["answers"]):
+        if not isinstance(row, Mapping) or not {"text", "answer_start"} <= set(row):
+            said = f"{place}, row {number + 1}, column 'answers' is {row!r}"
+            raise UserError(f"{said}: it must name text and answer_start.")
+        labels.append(list(zip(row["answer_start"], row["text"], strict=True)))
+    return RawSplit(columns["question"], columns["context"], labels, place, kind, columns.get("title"))
+
+
+@MAKERS.register("masked-lm")
+@MAKERS.register("causal-lm")
+def texts_alone(columns: Columns, place: str, kind: str) -> RawSplit:
+    """Texts, whatever else there is."""
+    _require(columns, ("text",), place)
+    _require_texts(columns, ("text",), place)
+    return RawSplit(columns["text"], None, [0] * len(columns["text"]), place, kind)

@@ -1,0 +1,136 @@
+"""Losses of answers: hard labels, softened logits, and how a temperature may differ from answer to answer."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from distill.objectives.contract import Answers, answer_objective
+from runs.registry import Registry
+from students.headed import UNLABELLED
+
+SMALL = 1e-6
+
+
+@answer_objective("labels", needs_teacher=False)
+def hard_labels(answers: Answers) -> Tensor:
+    """Cross entropy with the data's labels; their mean squared error where they are values. No teacher.
+
+    What is not labelled does not count, and a batch without any label has the loss 0.
+    """
+    if answers.labels.is_floating_point():
+        known = ~answers.labels.isnan()
+        errors = (answers.student.float().squeeze(-1)[known] - answers.labels[known].float()).square()
+        return errors.sum() / known.sum().clamp(min=1)
+    if not (answers.labels != UNLABELLED).any():
+        return answers.student.float().sum() * 0.0
+    return F.cross_entropy(answers.student.float(), answers.labels, ignore_index=UNLABELLED)
+
+
+def _softened(answers: Answers) -> tuple[Tensor, Tensor]:
+    """Log probabilities of student and teacher at the temperature, [n, classes] each."""
+    ours = F.log_softmax(answers.student.float() / answers.temperature, dim=-1)
+    return ours, F.log_softmax(answers.taught() / answers.temperature, dim=-1)
+
+
+def _at_full_size(losses: Tensor, temperature: float | Tensor) -> Tensor:
+    """Mean of [n] losses times T², which keeps the gradient's size whatever the temperature (Hinton et al. 2015)."""
+    if isinstance(temperature, Tensor):
+        temperature = temperature.squeeze(-1)
+    return (losses * temperature**2).mean()
+
+
+@answer_objective("logits")
+def soft_logits(answers: Answers) -> Tensor:
+    """T² · KL(teacher ‖ student), both softmax(logits / T) (Hinton et al. 2015)."""
+    ours, theirs = _softened(answers)
+    return _at_full_size((theirs.exp() * (theirs - ours)).sum(-1), answers.temperature)
+
+
+@answer_objective("logits-ce")
+def soft_cross_entropy(answers: Answers) -> Tensor:
+    """-T² · Σ p_teacher · log p_student: the KL above and the teacher's own entropy, with the same gradient."""
+    ours, theirs = _softened(answers)
+    return _at_full_size(-(theirs.exp() * ours).sum(-1), answers.temperature)
+
+
+@answer_objective("logits-mse")
+def logits_squared_error(answers: Answers) -> Tensor:
+    """MSE of the logits over the temperature (1: of the logits themselves)."""
+    difference = (answers.student.float() - answers.taught()) / answers.temperature
+    return difference.square().mean()
+
+
+def _correlation(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Pearson's of each pair of rows [n, m] → [n]; 0 where a row is constant."""
+    ours, theirs = (values - values.mean(-1, keepdim=True) for values in (ours, theirs))
+    return F.cosine_similarity(ours, theirs, dim=-1, eps=SMALL)
+
+
+@answer_objective("logits-dist")
+def correlated_answers(answers: Answers) -> Tensor:
+    """T²·(1 - mean ρ of each example's classes) + T²·(1 - mean ρ of each class's examples), of softened probabilities.
+
+    DIST (Huang et al. 2022) with its two weights at 1, as ELM uses it; a single example says nothing of classes.
+    """
+    ours, theirs = (logs.exp() for logs in _softened(answers))
+    temperature = answers.temperature
+    scale = float(temperature.mean()) if isinstance(temperature, Tensor) else temperature
+    loss = 1 - _correlation(ours, theirs).mean()
+    if len(ours) > 1:
+        loss = loss + 1 - _correlation(ours.T, theirs.T).mean()
+    return loss * scale**2
+
+
+TemperatureRule = Callable[[Tensor, Tensor, float, float], float | Tensor]
+
+TEMPERATURES: Registry[TemperatureRule] = Registry("temperature rule")
+"""Name → a function of (student logits, teacher logits, both [n, classes], temperature T, strength β) to a temperature,
+one for all or one an answer [n, 1]."""
+
+LEAST_TEMPERATURE = 0.5
+"""A rule may take an answer's temperature down, but not to 0 and below."""
+
+
+@TEMPERATURES.register("constant")
+def constant(student: Tensor, teacher: Tensor, temperature: float, strength: float) -> float:
+    """T for every answer."""
+    return temperature
+
+
+def _around(temperature: float, strength: float, weight: Tensor) -> Tensor:
+    """T + β·(mean of the weights - weight), for weights [n]."""
+    return (temperature + strength * (weight.mean() - weight)).clamp(min=LEAST_TEMPERATURE)[:, None]
+
+
+@TEMPERATURES.register("flsw")
+@torch.no_grad()
+def focal(student: Tensor, teacher: Tensor, temperature: float, strength: float) -> Tensor:
+    """FLSW: weights 1 - cos(student logits, teacher logits), so that what the student has wrong is taught sharper.
+
+    As TextBrewer has it with γ = 1, after arXiv 1911.07471.
+    """
+    return _around(temperature, strength, 1 - F.cosine_similarity(student.float(), teacher.float(), dim=-1, eps=SMALL))
+
+
+@TEMPERATURES.register("cwsm")
+@torch.no_grad()
+def confident(student: Tensor, teacher: Tensor, temperature: float, strength: float) -> Tensor:
+    """CWSM: weights 1 / the student's greatest probability, so that what it is unsure of is taught sharper.
+
+    As TextBrewer has it, after arXiv 1911.07471.
+    """
+    return _around(temperature, strength, 1 / student.float().softmax(-1).amax(-1).clamp(min=1e-3))
+
+
+def shifted(teacher: Tensor, labels: Tensor) -> Tensor:
+    """The teacher's logits [n, classes] with the label's made the greatest: the two change places where it was not.
+
+    Probability shift (arXiv 1911.07471): a wrong teacher then still says how sure it was, but of the right class.
+    """
+    rows = torch.nonzero(labels != UNLABELLED)[:, 0]
+    right, wrong = labels[rows], teacher[rows].argmax(-1)
+    result = teacher.clone()
+    result[rows, right], result[rows, wrong] = teacher[rows, wrong], teacher[rows, right]
+    return result

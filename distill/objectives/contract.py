@@ -1,0 +1,115 @@
+"""What an objective is: a loss of answers, or a loss of one matched pair of layers; and where all of them are filed.
+
+Every loss is a scalar that padding never enters. A loss of layers is called once for every matched pair and averaged
+over the pairs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distill.features import Features
+from runs.registry import Registry
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What student and teacher answer, one row an answer: a text's classes, a token's, or the tokens of a gap.
+
+    student [n, classes]; teacher the same, or None where nobody asked one; labels [n], numbers of classes or, with a
+    single class, values; temperature a number, or one an answer [n, 1].
+    """
+
+    student: Tensor
+    teacher: Tensor | None
+    labels: Tensor
+    temperature: float | Tensor = 1.0
+
+    def taught(self) -> Tensor:
+        """The teacher's logits in fp32, which an objective that needs a teacher is always given."""
+        assert self.teacher is not None
+        return self.teacher.float()
+
+
+@dataclass(frozen=True)
+class Match:
+    """One student layer and its teacher layers, counted from 0; -1 is the embedding, which comes before all layers.
+
+    `project` takes [..., width of the student's feature] to [..., widths of the teacher layers' together]; None for
+    objectives that need no projection.
+    """
+
+    student_layer: int
+    teacher_layers: tuple[int, ...]
+    project: Callable[[Tensor], Tensor] | None = None
+
+
+AnswerLoss = Callable[[Answers], Tensor]
+LayerLoss = Callable[[Features, Features, Match], Tensor]
+
+
+@dataclass(frozen=True)
+class AnswerObjective:
+    """A loss of answers."""
+
+    loss: AnswerLoss
+    needs_teacher: bool = True
+
+
+@dataclass(frozen=True)
+class LayerObjective:
+    """A loss of one matched pair of layers (student's features, teacher's, which layers), and the features it wants.
+
+    `projects` names the feature of the student that is brought to the teacher's width first. `of_embedding` says that
+    it makes sense for the embedding as well.
+    """
+
+    loss: LayerLoss
+    wants: frozenset[str]
+    projects: str | None = None
+    of_embedding: bool = False
+
+
+Objective = AnswerObjective | LayerObjective
+
+OBJECTIVES: Registry[Objective] = Registry("objective")
+
+
+def answer_objective(name: str, needs_teacher: bool = True) -> Callable[[AnswerLoss], AnswerLoss]:
+    """Decorator that files a loss of answers under `name`."""
+
+    def file(loss: AnswerLoss) -> AnswerLoss:
+        OBJECTIVES.register(name)(AnswerObjective(loss, needs_teacher))
+        return loss
+
+    return file
+
+
+def layer_objective(
+    name: str, *wants: str, projects: str | None = None, of_embedding: bool = False
+) -> Callable[[LayerLoss], LayerLoss]:
+    """Decorator that files a loss of layers, which looks at the features `wants`, under `name`."""
+
+    def file(loss: LayerLoss) -> LayerLoss:
+        OBJECTIVES.register(name)(LayerObjective(loss, frozenset(wants), projects, of_embedding))
+        return loss
+
+    return file
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of [B, S] values over the real tokens; mask [B, S] bool. What stands at padding may be anything."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def both_real(mask: Tensor) -> Tensor:
+    """[B, S] → [B, S, S]: pairs of which neither token is padding."""
+    return mask[:, :, None] & mask[:, None, :]
+
+
+def masked_pair_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of [B, S, S] values over pairs of real tokens; mask [B, S] bool."""
+    both = both_real(mask)
+    return torch.where(both, values, 0.0).sum() / both.sum().clamp(min=1)

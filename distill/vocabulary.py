@@ -1,0 +1,94 @@
+"""Training with the words of the data alone: rows of the word embeddings that no batch reads are left out meanwhile.
+
+A row that is never read has no gradient, and carries no weight decay here, so nothing is learnt otherwise; a step is
+spared the pass over tens of thousands of rows that an optimizer makes of them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from distill.batches import Encoded
+from runs.errors import UserError
+from runs.registry import unknown_name
+from students.head_modules import LanguageHeadModule
+from students.model import StudentPreTrainedModel, encoder_of
+
+
+def used_words(splits: Iterable[Encoded]) -> npt.NDArray[np.int64]:
+    """Numbers of the words that the splits have, and of padding, ascending."""
+    found = [np.unique(one.ids) for one in splits]
+    padding = [np.array([one.padding_id]) for one in splits]
+    return np.unique(np.concatenate([*found, *padding])).astype(np.int64)
+
+
+def renumbered(encoded: Encoded, words: npt.NDArray[np.int64]) -> Encoded:
+    """The same texts with each word's place in `words` for its number."""
+    ids = np.searchsorted(words, encoded.ids).astype(encoded.ids.dtype)
+    padding = int(np.searchsorted(words, encoded.padding_id))
+    return replace(encoded, ids=ids, padding_id=padding)
+
+
+def _with_rows(model: StudentPreTrainedModel, rows: Tensor) -> None:
+    word = encoder_of(model).embeddings.word
+    table = nn.Embedding(len(rows), rows.shape[1], device=rows.device, dtype=rows.dtype)
+    table.weight = nn.Parameter(rows, requires_grad=word.weight.requires_grad)
+    encoder_of(model).embeddings.word = table
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """The whole table [vocabulary, width] that a model had, and which of its rows the model has now."""
+
+    table: Tensor
+    words: Tensor
+
+    def restore(self, model: StudentPreTrainedModel) -> None:
+        """Give the model its whole table back, with the rows it has now as they are now."""
+        rows = encoder_of(model).embeddings.word.weight.detach()
+        table = self.table.to(rows.device).clone()
+        table[self.words.to(rows.device)] = rows
+        _with_rows(model, table)
+
+
+def leave_out_others(model: StudentPreTrainedModel, words: npt.NDArray[np.int64]) -> LeftOut:
+    """Cut the model's word embeddings down to the rows `words`, in place; its spec goes on naming the whole."""
+    table = encoder_of(model).embeddings.word.weight.detach().clone()
+    kept = torch.from_numpy(words).to(table.device)
+    _with_rows(model, table[kept].clone())
+    return LeftOut(table, kept)
+
+
+Renumber = Callable[[Encoded], Encoded]
+
+VOCABULARIES = ("all", "data")
+
+
+@contextmanager
+def trained_words(vocabulary: str, models: Sequence[Any], splits: Sequence[Encoded]) -> Iterator[Renumber]:
+    """While it lasts, models have the rows of the words in `splits` alone (`data`), or all (`all`).
+
+    What is given renumbers a split for them. Raises `UserError` for models whose answers are words.
+    """
+    if vocabulary not in VOCABULARIES:
+        raise unknown_name("vocabulary", vocabulary, list(VOCABULARIES))
+    if vocabulary == "all":
+        yield lambda split: split
+        return
+    if any(not isinstance(model, StudentPreTrainedModel) for model in models):
+        raise UserError("the vocabulary 'data' needs a teacher in the student's own form: choose 'all'.")
+    if any(isinstance(getattr(model, "head", None), LanguageHeadModule) for model in models):
+        raise UserError("a language model answers with words, so none can be left out: choose the vocabulary 'all'.")
+    words = used_words(splits)
+    cut = [(model, leave_out_others(model, words)) for model in models]
+    try:
+        yield lambda split: renumbered(split, words)
+    finally:
+        for model, left_out in cut:
+            left_out.restore(model)

@@ -1,0 +1,207 @@
+"""Every kind of task from its file to a distilled student: read, taught, scored, cut from its teacher, told apart."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from distill.bag_of_words import bag_of_words_score
+from distill.distillation import distil, evaluate
+from distill.encoding import encode
+from distill.examples import Task
+from distill.kinds import KINDS
+from distill.recipe import Optimization, Recipe, Term
+from distill.tasks import load_task
+from distill.teachers import prepare_teacher
+from runs.errors import UserError
+from runs.progress import Progress
+from students.bert import load_model
+from students.headed import UNLABELLED
+from students.spec import uniform_spec
+
+GOOD = ("fine", "bright", "warm", "lovely", "sharp", "alive")
+BAD = ("dull", "cold", "flat", "stale", "grim", "lost")
+PLAIN = ("the", "film", "was", "a", "and", "very", "scene", "it", "of", "plot")
+RIGHT = {"classification": 0.8, "regression": 0.7, "tokens": 0.8, "spans": 0.5, "masked-lm": 0.05, "causal-lm": 0.05}
+"""What a student that has learnt anything at all reaches."""
+
+
+def sentences(count: int = 400) -> list[list[str]]:
+    rng = np.random.default_rng(0)
+    found = []
+    for number in range(count):
+        words = [str(word) for word in rng.choice(PLAIN, size=int(rng.integers(4, 9)))]
+        words[int(rng.integers(len(words)))] = str(rng.choice(GOOD if number % 2 else BAD))
+        found.append(words)
+    return found
+
+
+def write(kind: str, folder: Path) -> Path:
+    """A file in the usual form of each kind."""
+    rows = sentences()
+    texts = [" ".join(words) for words in rows]
+    telling = [next(word for word in words if word in GOOD + BAD) for words in rows]
+    if kind == "tokens":
+        tags = [["B-good" if w in GOOD else "B-bad" if w in BAD else "O" for w in words] for words in rows]
+        path = folder / "data.jsonl"
+        pd.DataFrame({"tokens": rows, "tags": tags}).to_json(path, orient="records", lines=True)
+    elif kind == "spans":
+        path = folder / "data.json"
+        articles = [
+            {
+                "title": f"article {n}",
+                "paragraphs": [
+                    {
+                        "context": text,
+                        "qas": [
+                            {
+                                "id": str(n),
+                                "question": "the film was",
+                                "answers": [{"text": word, "answer_start": text.index(word)}],
+                            }
+                        ],
+                    }
+                ],
+            }
+            for n, (text, word) in enumerate(zip(texts, telling, strict=True))
+        ]
+        path.write_text(json.dumps({"version": "1.1", "data": articles}))
+    elif kind in ("masked-lm", "causal-lm"):
+        path = folder / "data.txt"
+        path.write_text("\n".join(texts))
+    else:
+        labels: list[Any] = ["good" if word in GOOD else "bad" for word in telling]
+        if kind == "regression":
+            labels = [0.5 + GOOD.index(word) if word in GOOD else -0.5 - BAD.index(word) for word in telling]
+        path = folder / "data.csv"
+        pd.DataFrame({"text": texts, "label": labels}).to_csv(path, index=False)
+    return path
+
+
+TRAINING = Optimization(learning_rate=3e-3, epochs=12, minimum_steps=1, batch_size=16)
+TAUGHT = Recipe("tiny", (Term("logits"), Term("labels", 0.5)), Optimization(3e-3, 8, 16, minimum_steps=1))
+
+
+@pytest.fixture(params=KINDS.names())
+def task(request: pytest.FixtureRequest, tmp_path: Path, quiet: Progress) -> Task:
+    kind = request.param
+    return load_task(str(write(kind, tmp_path)), quiet, kind if kind.endswith("-lm") else None)
+
+
+def test_from_file_to_student(task: Task, bert_folder: Path, tmp_path: Path, quiet: Progress) -> None:
+    assert task.kind in KINDS and (task.label_names != ()) == (task.kind in ("classification", "tokens"))
+    teacher = prepare_teacher(str(bert_folder), task, quiet, training=TRAINING)
+    assert teacher.validation_score > RIGHT[task.kind]
+    theirs = teacher.model().config.spec_object
+    spec = replace(uniform_spec(1, 16, 2, 32), **{
+        name: getattr(theirs, name) for name in ("vocabulary_size", "maximum_positions", "token_types", "head")
+    })  # fmt: skip
+    done = distil(spec, teacher, task, TAUGHT, tmp_path / "student")
+    assert done.validation_scores[task.metric] == done.validation_score and np.isfinite(done.divergence)
+    tokenizer, length = teacher.tokenizer(), teacher.maximum_length
+    found = evaluate(load_model(done.folder), tokenizer, task.test, length, task.kind, task.label_names)
+    assert found.metric == task.metric and found.score > RIGHT[task.kind] - 0.1
+    assert 0 <= bag_of_words_score(task, tokenizer=tokenizer) <= 1
+
+
+def test_a_student_as_large_as_its_teacher_starts_as_its_teacher(
+    task: Task, bert_folder: Path, quiet: Progress
+) -> None:
+    from distill.classroom import classroom
+
+    teacher = prepare_teacher(str(bert_folder), task, quiet, training=replace(TRAINING, epochs=1))
+    room = classroom(teacher, task)
+    spec = room.model.config.spec_object
+    student = room.start(spec, TAUGHT, 0)
+    batch = room.batches([np.arange(4)], 0)[0]
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    with torch.no_grad():
+        ours, theirs = student(**inputs)[0], room.model(**inputs)[0]
+    assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_labels_stand_at_the_tokens_they_belong_to(quiet: Progress, tmp_path: Path, bert_folder: Path) -> None:
+    from distill.checkpoints import load_tokenizer
+
+    tokenizer = load_tokenizer(bert_folder)
+    tagged = load_task(str(write("tokens", tmp_path)), quiet)
+    encoded = encode(tokenizer, tagged.train, 40, "tokens")
+    for row in range(5):
+        part = slice(encoded.offsets[row], encoded.offsets[row + 1])
+        labels = [label for label in encoded.labels[part] if label != UNLABELLED]
+        assert tuple(labels) == tagged.train.labels[row]
+    asked = load_task(str(write("spans", tmp_path)), quiet)
+    encoded = encode(tokenizer, asked.train, 40, "spans")
+    for row in range(5):
+        first, last = encoded.labels[row]
+        ids = encoded.ids[encoded.offsets[row] + first : encoded.offsets[row] + last + 1]
+        assert tokenizer.decode(ids) == asked.train.labels[row][0][1]
+
+
+def test_questions_of_one_article_stay_together(quiet: Progress, tmp_path: Path) -> None:
+    articles = [
+        {
+            "title": f"article {n}",
+            "paragraphs": [
+                {
+                    "context": f"number {n} is {n}",
+                    "qas": [
+                        {"id": f"{n} {m}", "question": f"what {m}", "answers": [{"text": "number", "answer_start": 0}]}
+                        for m in range(7)
+                    ],
+                }
+            ],
+        }
+        for n in range(20)
+    ]
+    path = tmp_path / "squad.json"
+    path.write_text(json.dumps({"data": articles}))
+    task = load_task(str(path), quiet)
+    parts = [set(split.pairs or ()) for split in (task.train, task.validation, task.test)]
+    assert all(parts) and not parts[0] & parts[1] and not parts[1] & parts[2] and not parts[0] & parts[2]
+    assert sum(map(len, parts)) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("d.jsonl", '{"tokens": ["a", "b"], "tags": ["O"]}', "2 words and 1 tags"),
+        ("d.jsonl", '{"tokens": ["a b"], "tags": ["O"]}', "where a single word should be"),
+        ("d.jsonl", '{"tokens": [], "tags": []}', "has no words"),
+        ("d.json", "[1]", "no list of articles"),
+        ("d.json", '{"data": [{"title": "x"}]}', "is not as SQuAD's are"),
+        (
+            "d.json",
+            '{"data": [{"title": "x", "paragraphs": [{"context": "abc", "qas": [{"question": "q", "answers": '
+            '[{"text": "b", "answer_start": 0}]}]}]}]}',
+            "does not stand at character 0",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(
+    name: str, content: str, words: str, quiet: Progress, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=words):
+        load_task(str(tmp_path / name), quiet)
+
+
+def test_a_class_that_train_lacks_is_said(quiet: Progress, tmp_path: Path) -> None:
+    pd.DataFrame({"text": list("abcd"), "label": [0, 1, 0, 1]}).to_csv(tmp_path / "train.csv", index=False)
+    pd.DataFrame({"text": list("efg"), "label": [0, 1, 2]}).to_csv(tmp_path / "test.csv", index=False)
+    with pytest.raises(UserError, match="has the class 2, which .*train.csv lacks"):
+        load_task(str(tmp_path), quiet)
+
+
+def test_texts_shorter_than_a_block_are_refused(quiet: Progress, tmp_path: Path, bert_folder: Path) -> None:
+    from distill.checkpoints import load_tokenizer
+
+    (tmp_path / "few.txt").write_text("\n".join(f"the film {word}" for word in GOOD + BAD + PLAIN))
+    task = load_task(str(tmp_path / "few.txt"), quiet, "masked-lm")
+    with pytest.raises(UserError, match="fewer than one block"):
+        encode(load_tokenizer(bert_folder), task.test, 128, "masked-lm")

@@ -1,0 +1,80 @@
+"""Recipes are files: those that come along say what they are, and a wrong one is told in a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from distill.recipe import Optimization, Recipe, Term
+from distill.recipe_file import RECIPES, find_recipe, read_recipe
+from runs.errors import UserError
+
+NAMED = {
+    "distilbert",
+    "tinybert",
+    "minilm",
+    "minilmv2",
+    "mobilebert",
+    "pkd",
+    "kd-nas",
+    "autotinybert",
+    "elm",
+    "default",
+}
+
+GOOD = """
+terms:
+  - {objective: hidden, matching: [[0, 1], 1], end: 0.5}
+  - {objective: logits, temperature: 2.0, temperature_rule: flsw, start: 0.5}
+optimization: {learning_rate: 1.0e-3, epochs: 2, batch_size: 16}
+layer_map: [0, 1]
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_every_named_recipe_is_there() -> None:
+    assert set(RECIPES.names()) >= NAMED | {"labels", "from-random"}
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    found = find_recipe(str(written(tmp_path, GOOD)))
+    terms = (
+        Term("hidden", matching=((0, 1), 1), end=0.5),
+        Term("logits", temperature=2.0, temperature_rule="flsw", start=0.5),
+    )
+    assert found == Recipe("mine", terms, Optimization(1e-3, 2, batch_size=16), layer_map=(0, 1))
+    assert hash(found) and find_recipe("default") == RECIPES["default"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("objective: hidden", "objective: hiden", "unknown objective 'hiden': use one of hidden, "),
+        ("matching: [[0, 1], 1]", "matching: unifrom", "unknown matching 'unifrom': use one of uniform, "),
+        ("start: 0.5", "start: 0.6", "has no loss from 50% of the run on"),
+        ("temperature: 2.0", "temperature: hot", "temperature of a term is 'hot': it must be a number"),
+        ("temperature: 2.0", "temprature: 2.0", "unknown key of a term 'temprature': use one of temperature, "),
+        ("learning_rate: 1.0e-3, ", "", "the optimization lacks learning_rate"),
+        ("optimization: {", "optimisation: {", "unknown key 'optimisation': use one of optimization, "),
+        ("layer_map: [0, 1]", "initialization: slice", "unknown initialization 'slice': use one of sliced, "),
+        ("terms:", "terms: [", "cannot be read as YAML"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    assert old in GOOD
+    with pytest.raises(UserError, match="mine.yaml") as told:
+        read_recipe(written(tmp_path, GOOD.replace(old, new)))
+    assert complaint in str(told.value)
+
+
+def test_what_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        find_recipe(str(tmp_path / "none.yaml"))
+    with pytest.raises(UserError, match="unknown recipe 'tinybrt': use one of tinybert, "):
+        find_recipe("tinybrt")
+    with pytest.raises(UserError, match="must have the keys"):
+        read_recipe(written(tmp_path, "just words"))
