@@ -67,6 +67,11 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
         UserError: data, teacher or profile cannot be used, or no student is fast or small enough.
     """
     task = load_task(settings.data, progress)
+    if task.kind != "classification":
+        raise UserError(
+            f"the data {task.source} is a task of kind {task.kind!r}, and a search knows classes only so far: distil a "
+            "student of a shape you choose with distill-student, or give data with a class for each text."
+        )
     progress.say(f"data: {task.name} ({task.licence}), {task.source}")
     folder, name = find_source(settings.teacher, progress)
     spec = load_model(folder).config.spec_object

@@ -132,8 +132,9 @@ def test_a_teacher_must_be_a_model(world, refused, tmp_path):
         ("words,label\ngood,1\nbad,0\n", "text"),
         ("text,answer\ngood,1\nbad,0\n", "label"),
         ("text,label\n" + "".join(f"text {n},1\n" for n in range(50)), "class"),
+        ("text,label\n" + "".join(f"text {n},{n}.5\n" for n in range(50)), "distill-student"),
     ],
-    ids=["missing", "empty", "header-only", "no-text", "no-label", "one-class"],
+    ids=["missing", "empty", "header-only", "no-text", "no-label", "one-class", "on-a-scale"],
 )
 def test_data_that_cannot_teach_is_refused(world, refused, tmp_path, content, word):
     data = tmp_path / "rows.csv"
