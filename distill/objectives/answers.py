@@ -28,6 +28,13 @@ def hard_labels(answers: Answers) -> Tensor:
     return F.cross_entropy(answers.student.float(), answers.labels, ignore_index=UNLABELLED)
 
 
+def values_apart(answers: Answers) -> Tensor | None:
+    """Mean squared difference to the teacher of values [n, 1], which no softmax tells apart; None of classes."""
+    if answers.student.shape[-1] > 1:
+        return None
+    return (answers.student.float() - answers.taught()).square().mean()
+
+
 def _softened(answers: Answers) -> tuple[Tensor, Tensor]:
     """Log probabilities of student and teacher at the temperature, [n, classes] each."""
     ours = F.log_softmax(answers.student.float() / answers.temperature, dim=-1)
@@ -43,7 +50,9 @@ def _at_full_size(losses: Tensor, temperature: float | Tensor) -> Tensor:
 
 @answer_objective("logits")
 def soft_logits(answers: Answers) -> Tensor:
-    """T² · KL(teacher ‖ student), both softmax(logits / T) (Hinton et al. 2015)."""
+    """T² · KL(teacher ‖ student), both softmax(logits / T) (Hinton et al. 2015); of values their squared difference."""
+    if (apart := values_apart(answers)) is not None:
+        return apart
     ours, theirs = _softened(answers)
     return _at_full_size((theirs.exp() * (theirs - ours)).sum(-1), answers.temperature)
 
@@ -51,6 +60,8 @@ def soft_logits(answers: Answers) -> Tensor:
 @answer_objective("logits-ce")
 def soft_cross_entropy(answers: Answers) -> Tensor:
     """-T² · Σ p_teacher · log p_student: the KL above and the teacher's own entropy, with the same gradient."""
+    if (apart := values_apart(answers)) is not None:
+        return apart
     ours, theirs = _softened(answers)
     return _at_full_size(-(theirs.exp() * ours).sum(-1), answers.temperature)
 
@@ -72,8 +83,11 @@ def _correlation(ours: Tensor, theirs: Tensor) -> Tensor:
 def correlated_answers(answers: Answers) -> Tensor:
     """T²·(1 - mean ρ of each example's classes) + T²·(1 - mean ρ of each class's examples), of softened probabilities.
 
-    DIST (Huang et al. 2022) with its two weights at 1, as ELM uses it; a single example says nothing of classes.
+    DIST (Huang et al. 2022) with its two weights at 1, as ELM uses it; a single example says nothing of classes, and of
+    values their squared difference counts.
     """
+    if (apart := values_apart(answers)) is not None:
+        return apart
     ours, theirs = (logs.exp() for logs in _softened(answers))
     temperature = answers.temperature
     scale = float(temperature.mean()) if isinstance(temperature, Tensor) else temperature
@@ -128,7 +142,10 @@ def shifted(teacher: Tensor, labels: Tensor) -> Tensor:
     """The teacher's logits [n, classes] with the label's made the greatest: the two change places where it was not.
 
     Probability shift (arXiv 1911.07471): a wrong teacher then still says how sure it was, but of the right class.
+    Values stay as they are.
     """
+    if labels.is_floating_point():
+        return teacher
     rows = torch.nonzero(labels != UNLABELLED)[:, 0]
     right, wrong = labels[rows], teacher[rows].argmax(-1)
     result = teacher.clone()

@@ -155,6 +155,19 @@ class TestObjective:
         assert loss_between(name, student, teacher, batch["labels"], (1, 3)).item() > 0
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in OBJECTIVES.names() if isinstance(OBJECTIVES[name], AnswerObjective) and name != "labels"]
+)
+def test_values_are_taught_too(name: str) -> None:
+    objective = OBJECTIVES[name]
+    assert isinstance(objective, AnswerObjective)
+    ours, theirs = torch.tensor([[1.0], [2.0]], requires_grad=True), torch.tensor([[1.0], [4.0]])
+    loss = objective.loss(Answers(ours, theirs, torch.tensor([0.0, 0.0]), 1.0))
+    loss.backward()
+    assert loss.item() == pytest.approx(2.0) and ours.grad is not None
+    assert ours.grad[0].item() == pytest.approx(0.0) and ours.grad[1].item() < 0, "towards the teacher's value"
+
+
 def test_bottlenecks_are_projected_from_their_own_width() -> None:
     layers = (BottleneckLayer(bottleneck_width=8, heads=2, qkv_width=8, ffn_width=16, ffn_count=2), STUDENT.layers[0])
     spec = replace(STUDENT, layers=layers)
