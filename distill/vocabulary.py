@@ -70,14 +70,19 @@ Renumber = Callable[[Encoded], Encoded]
 VOCABULARIES = ("all", "data")
 
 
+def check_vocabulary(vocabulary: str) -> None:
+    """Raise `UserError` for a name that is none; to be asked before anything is written."""
+    if vocabulary not in VOCABULARIES:
+        raise unknown_name("vocabulary", vocabulary, list(VOCABULARIES))
+
+
 @contextmanager
 def trained_words(vocabulary: str, models: Sequence[Any], splits: Sequence[Encoded]) -> Iterator[Renumber]:
     """While it lasts, models have the rows of the words in `splits` alone (`data`), or all (`all`).
 
     What is given renumbers a split for them. Raises `UserError` for models whose answers are words.
     """
-    if vocabulary not in VOCABULARIES:
-        raise unknown_name("vocabulary", vocabulary, list(VOCABULARIES))
+    check_vocabulary(vocabulary)
     if vocabulary == "all":
         yield lambda split: split
         return

@@ -12,6 +12,7 @@ from distill.kinds import KINDS
 from distill.recipe_file import find_recipe
 from distill.tasks import load_task
 from distill.teachers import find_source, prepare_teacher
+from distill.vocabulary import check_vocabulary
 from nas.verdict import Scores
 from runs.errors import UserError
 from runs.files import content_hash
@@ -44,6 +45,7 @@ def distill_one(
     """
     if epochs is not None and not 0 < epochs < float("inf"):
         raise UserError(f"--epochs is {epochs}: it must be above 0.")
+    check_vocabulary(vocabulary)
     recipe = find_recipe(recipe_name)
     check_start(recipe.initialization, spec)
     task = load_task(data, progress, kind)

@@ -187,6 +187,8 @@ def test_a_profile_of_another_device_is_refused(world, refused, tmp_path, change
         (["predict-latency", "tinybert-5"], "tinybert-4"),
         (["predict-latency", "specs/missing.json"], "missing.json"),
         (["distill-student", "--student", "bert-tiny", "--recipe", "defalt"], "default"),
+        (["distill-student", "--student", "bert-tiny", "--vocabulary", "words"], "all, data"),
+        (["distill-student", "--student", "bert-tiny", "--transfer-data", "missing.txt"], "missing.txt"),
         (["measure-student", "missing.onnx"], "missing.onnx"),
         (["export-student", "missing", "--output", "out"], "missing"),
     ],
