@@ -44,11 +44,6 @@ class Evaluation:
         return self.scores[self.metric]
 
 
-def accuracy(logits: Logits, labels: npt.NDArray[np.int64]) -> float:
-    """Share of examples whose largest logit is the label's."""
-    return float(np.mean(logits.argmax(-1) == labels))
-
-
 def _right_words(kind: TaskKind, logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     """Log probabilities of the words that were asked for."""
     rows, wanted = kind.rows(logits, labels, mask)
@@ -114,7 +109,7 @@ def evaluate(
 
     Texts are cut at `maximum_length` tokens, by default at the model's number of positions; `names` are those of tags.
     """
-    positions = positions_of(model)
+    positions: int = model.config.spec_object.maximum_positions
     length = min(maximum_length or positions, positions)
     encoded = encode(tokenizer, split, length, kind)
     home = next(model.parameters()).device
@@ -122,13 +117,3 @@ def evaluate(
     model.to(home)
     context = context_of(kind, tokenizer, split, encoded, length, names)
     return Evaluation(KINDS[kind].scores(logits, encoded.labels, context), logits)
-
-
-def positions_of(model: Any) -> int:
-    """Tokens that a model reads at most."""
-    spec = getattr(model.config, "spec_object", None)
-    if spec is not None:
-        return int(spec.maximum_positions)
-    # RoBERTa and MPNet count positions from the padding's number on.
-    offset = 2 if model.config.model_type in ("mpnet", "roberta", "xlm-roberta", "camembert") else 0
-    return int(model.config.max_position_embeddings) - offset
