@@ -1,7 +1,6 @@
 """What all students of one teacher on one task share: tokens, the teacher's answers, its channels' importance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from distill.batches import Encoded, PlannedBatches
 from distill.encoding import encode
 from distill.evaluation import WORDS_BATCH, Logits, answer, context_of
 from distill.examples import Split, Task
-from distill.extra import NOTHING, Extra, joined, unlabelled
+from distill.extra import Extra, joined, unlabelled
 from distill.initialization import INITIALIZATIONS, Source
 from distill.kinds import KINDS, LanguageModel, TaskKind
 from distill.lesson import Lesson, needs_answers, needs_teacher_inside
@@ -25,9 +24,8 @@ from distill.matching import layer_pairs
 from distill.numerics import training_device
 from distill.recipe import Recipe
 from distill.teachers import Teacher
-from distill.vocabulary import Renumber
 from runs.errors import UserError
-from runs.files import content_hash, folder_atomic
+from runs.files import folder_atomic
 from students.importance import Importance, Point
 from students.model import StudentPreTrainedModel, encoder_of
 from students.slicing import importance
@@ -118,6 +116,10 @@ class Classroom:
         """The teacher's answers to the validation split (`distill.evaluation.answer`), memory-mapped."""
         return self._logits("validation", self.validation, mixed=False)
 
+    def ask_teacher(self) -> None:
+        """Store the teacher's answers to the validation split now, before anybody's words are left out."""
+        _ = self.validation_logits
+
     def _place(self, what: str) -> Path:
         return self.teacher.folder / "outputs" / f"{what}-{self.task.content_hash}"
 
@@ -131,12 +133,11 @@ class Classroom:
         return logits
 
     def material(self, extra: Extra, seed: int) -> tuple[Encoded, Logits | None]:
-        """All that is learnt from, and the teacher's answers to it: the train split, what it was not labelled for, and
+        """All that is learnt from, and the teacher's answers to it: the train split, texts that nobody labelled, and
         copies with words replaced."""
         if not extra:
             return self.train, self.train_logits
-        split, parts = self.task.train, [self.train]
-        extra.check(self.task.kind, split.pairs is not None)
+        parts = [self.train]
         if extra.texts:
             labels = (unlabelled(self.task.kind),) * len(extra.texts)
             more = Split(extra.texts, None, labels)
@@ -145,19 +146,11 @@ class Classroom:
         if extra.replacement is not None:
             table = encoder_of(self.model).embeddings.word.weight.detach().float().cpu().numpy()
             encoded = with_replacements(encoded, table, extra.replacement, self.tokenizer.all_special_ids, seed)
-        name = content_hash([extra.texts, None if extra.replacement is None else asdict(extra.replacement), seed], 16)
-        return encoded, self._logits(f"train-{name}", encoded, mixed=True)
+        return encoded, self._logits(f"train-{extra.content_hash}-{seed}", encoded, mixed=True)
 
-    def batches(
-        self,
-        plan: list[npt.NDArray[np.int64]],
-        seed: int,
-        renumber: Renumber = lambda split: split,
-        extra: Extra = NOTHING,
-    ) -> PlannedBatches:
-        """Batches of what is learnt from with the teacher's answers, words hidden where the task is to find them."""
-        encoded, logits = self.material(extra, seed)
-        return PlannedBatches(renumber(encoded), plan, logits, self.masking, seed)
+    def batches(self, plan: list[npt.NDArray[np.int64]], seed: int) -> PlannedBatches:
+        """Batches of the train split with the teacher's answers, words hidden where the task is to find them."""
+        return PlannedBatches(self.train, plan, self.train_logits, self.masking, seed)
 
     def lesson(self, student: StudentPreTrainedModel, recipe: Recipe, seed: int) -> Lesson:
         """The student under the recipe, with the teacher beside it where its stored answers are not enough."""
@@ -165,11 +158,14 @@ class Classroom:
         teacher = self.model if asked or needs_teacher_inside(recipe.terms) else None
         return Lesson(student, recipe.terms, teacher, seed, self.task.kind)
 
+    @cached_property
+    def _validation_context(self) -> Any:
+        names, length = self.task.label_names, self.teacher.maximum_length
+        return context_of(self.task.kind, self.tokenizer, self.task.validation, self.validation, length, names)
+
     def judge(self, logits: Logits) -> tuple[Mapping[str, float], float]:
         """Scores on validation, the metric first, and the divergence from the teacher."""
-        names, length = self.task.label_names, self.teacher.maximum_length
-        context = context_of(self.task.kind, self.tokenizer, self.task.validation, self.validation, length, names)
-        scores = self.kind.scores(logits, self.validation.labels, context)
+        scores = self.kind.scores(logits, self.validation.labels, self._validation_context)
         return scores, self.kind.divergence(logits, np.asarray(self.validation_logits), self.validation)
 
     @cached_property

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -49,28 +50,39 @@ class Curve:
     patience: int | None = None
     points: list[Point] = field(default_factory=list)
 
-    def resume(self, step: int) -> None:
-        """Take up the points that an earlier start had taken until `step`."""
+    def resume(self, step: int) -> bool:
+        """Take up the points that an earlier start had taken until `step`; whether that run has ended there early."""
         path = self.folder / CURVE_FILE
         if path.is_file():
             stored = [Point(**one) for one in read_json(path, "learning curve")]
             self.points = [point for point in stored if point.step <= step]
+        return self.has_ended
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the best point lies `patience` points back."""
+        later = len(self.points) - 1 - self.points.index(self.best) if self.points else 0
+        return self.patience is not None and later >= self.patience
+
+    @property
+    def loss(self) -> float:
+        """Mean training loss over all steps."""
+        steps = np.diff([0, *(point.step for point in self.points)])
+        return float(np.average([point.loss for point in self.points], weights=steps))
 
     @property
     def best(self) -> Point:
         """The best point, the first of equals."""
         return max(self.points, key=lambda point: point.worth)
 
-    def add(self, step: int, loss: float) -> bool:
-        """Take a point; whether the run may end."""
+    def add(self, step: int, loss: float) -> None:
+        """Take a point."""
         score, divergence = self.judge()
         point = Point(step, loss, score, divergence)
         if not self.points or point.worth > self.best.worth:
             self._keep()
         self.points.append(point)
         write_json_atomic(self.folder / CURVE_FILE, self.to_json())
-        later = len(self.points) - 1 - self.points.index(self.best)
-        return self.patience is not None and later >= self.patience
 
     def _keep(self) -> None:
         part = self.folder / f".{BEST_FILE}.part"

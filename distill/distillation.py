@@ -2,14 +2,14 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from distill.batches import plan_batches, steps_per_epoch
+from distill.batches import PlannedBatches, plan_batches, steps_per_epoch
 from distill.card import model_card
 from distill.classroom import classroom
 from distill.curve import CURVE_FILE, Curve
@@ -56,7 +56,7 @@ class Distilled:
 
 
 def _identity(
-    spec: StudentSpec, teacher: Teacher, task: Task, recipe: Recipe, seed: int, steps: int, subset: float
+    spec: StudentSpec, teacher: Teacher, task: Task, recipe: Recipe, seed: int, extra: Extra, **asked: Any
 ) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
@@ -65,8 +65,8 @@ def _identity(
         "task": task.content_hash,
         "recipe": recipe.to_json(),
         "seed": seed,
-        "steps": steps,
-        "subset": subset,
+        "extra": extra.content_hash,
+        **asked,
     }
 
 
@@ -118,37 +118,35 @@ def distil(
     progress = progress or Progress(quiet=True)
     _check(spec, task)
     extra.check(task.kind, task.train.pairs is not None)
-    room, settings = classroom(teacher, task), recipe.optimization
-    material = room.material(extra, seed)[0] if extra else None
-    seen = draw_subset(len(room.train), subset, seed) if material is None else np.arange(len(material))
-    if epochs is not None:
-        steps = max(1, round(epochs * steps_per_epoch(len(seen), settings.batch_size)))
-    steps = steps or settings.steps(len(seen))
-    description = {
-        **_identity(spec, teacher, task, recipe, seed, steps, subset),
-        "vocabulary": vocabulary,
-        "extra": asdict(extra),
-    }
+    asked = {"steps": steps, "epochs": epochs, "subset": subset, "vocabulary": vocabulary}
+    description = _identity(spec, teacher, task, recipe, seed, extra, **asked)
     identity = content_hash(description, 16)
     stored = _stored(output, identity)
     if stored:
         return stored
     start = perf_counter()
-    splits = [room.train if material is None else material, room.validation]
-    plan = [seen[part] for part in plan_batches(splits[0].lengths[seen], settings.batch_size, steps, seed)]
+    room, settings = classroom(teacher, task), recipe.optimization
+    encoded, logits = room.material(extra, seed)
+    room.ask_teacher()
+    seen = np.arange(len(encoded)) if extra else draw_subset(len(encoded), subset, seed)
+    if epochs is not None:
+        steps = max(1, round(epochs * steps_per_epoch(len(seen), settings.batch_size)))
+    steps = steps or settings.steps(len(seen))
+    plan = [seen[part] for part in plan_batches(encoded.lengths[seen], settings.batch_size, steps, seed)]
     work = output.with_name(f".{output.name}.{identity}.training")
     lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
-    with trained_words(vocabulary, [lesson.student, *lesson.teachers], splits) as renumber:
+    models = [lesson.student, *lesson.teachers]
+    with trained_words(vocabulary, models, [encoded, room.validation]) as renumber:
 
         def judge() -> tuple[float, float]:
-            logits = answer(lesson.student, renumber(room.validation), task.kind, mixed=True, prepare=room.masking)
-            scores, divergence = room.judge(logits)
+            answers = answer(lesson.student, renumber(room.validation), task.kind, mixed=True, prepare=room.masking)
+            scores, divergence = room.judge(answers)
             return scores[task.metric], divergence
 
         curve = Curve(work, lesson.student, judge, settings.patience)
-        loss = train(
+        train(
             lesson,
-            room.batches(plan, seed, renumber, extra),
+            PlannedBatches(renumber(encoded), plan, logits, room.masking, seed),
             settings,
             work,
             label="distilling the student",
@@ -162,7 +160,7 @@ def distil(
         "validation_score": scores[task.metric],
         "validation_scores": dict(scores),
         "divergence": divergence,
-        "loss": loss,
+        "loss": curve.loss,
         "steps": curve.points[-1].step,
         "kept_step": curve.best.step,
         "seconds": round(perf_counter() - start, 3),

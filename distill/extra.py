@@ -1,7 +1,7 @@
 """What a student learns from beside the train split: texts without labels, and texts with some words replaced."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from distill.augmentation import Replacement
 from distill.batches import Encoded
 from distill.local_data import read_columns
 from runs.errors import UserError
+from runs.files import content_hash
 from students.headed import UNLABELLED
 
 TRANSFERABLE = ("classification", "regression")
@@ -25,6 +26,11 @@ class Extra:
 
     def __bool__(self) -> bool:
         return bool(self.texts) or self.replacement is not None
+
+    @property
+    def content_hash(self) -> str:
+        """Changes with any text and with how words are replaced."""
+        return content_hash(asdict(self), 16)
 
     def check(self, kind: str, pairs: bool) -> None:
         """Raise `UserError` for a task that cannot use it."""

@@ -101,7 +101,7 @@ class Lesson(nn.Module):
             # Answers that nobody stored are asked for now.
             asked = "teacher_logits" not in inputs and any(needs_answers(term) for _, term in active)
             teacher = no_gradient_features(self._teacher[0], inputs, wants) if wants or asked else None
-            answers = inputs.get("teacher_logits") if teacher is None or not asked else teacher.logits
+            answers = teacher.logits if teacher is not None and asked else inputs.get("teacher_logits")
             total = torch.zeros((), device=student.logits.device)
             for number, term in active:
                 objective = objectives[number]

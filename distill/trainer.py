@@ -43,7 +43,8 @@ class _Watch(TrainerCallback):
             return
         loss = float(torch.stack(self._losses).mean()) if self._losses else 0.0
         self._losses.clear()
-        if self._curve.add(state.global_step, loss):
+        self._curve.add(state.global_step, loss)
+        if self._curve.has_ended:
             control.should_training_stop = True
 
 
@@ -106,8 +107,8 @@ def train(
     checkpoint_steps: int = 100,
     seed: int = 0,
     curve: Curve | None = None,
-) -> float:
-    """Train `lesson` in place over all batches, going on from the newest checkpoint in `folder`; mean loss.
+) -> None:
+    """Train `lesson` in place over all batches, going on from the newest checkpoint in `folder`.
 
     With the same seed, plan and number of threads the final weights do not depend on interruptions. With a `curve` the
     student ends as it was at its best on validation.
@@ -134,8 +135,10 @@ def train(
     checkpoint = newest_checkpoint(folder)
     done = _step_of(checkpoint) if checkpoint else 0
     losses: list[torch.Tensor] = []
-    if curve is not None:
-        curve.resume(done)
+    if curve is not None and curve.resume(done):
+        curve.restore()
+        lesson.eval()
+        return
     with progress.task(label, len(batches), done) as task:
         trainer = DistillTrainer(
             model=lesson,
@@ -146,8 +149,7 @@ def train(
         )
         trainer.losses = losses
         trainer.remove_callback(PrinterCallback)
-        outcome = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     lesson.eval()
     if curve is not None:
         curve.restore()
-    return float(outcome.training_loss)

@@ -1,6 +1,6 @@
 """One student without a search: what `distill-student` does."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def distill_one(
         "recipe": recipe.to_json(),
         "epochs": epochs,
         "vocabulary": vocabulary,
-        "extra": content_hash(asdict(extra)),
+        "extra": extra.content_hash,
         "seed": seed,
     }
     folder = output or Path(f"tailorbird-{content_hash(settings)}")

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForSequenceClassification
 
+from distill.augmentation import Replacement
 from distill.bag_of_words import bag_of_words_score
 from distill.classroom import classroom
 from distill.distillation import distil, evaluate, mini_distil
 from distill.examples import Task
+from distill.extra import Extra
 from distill.recipe import Optimization
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
@@ -88,6 +90,28 @@ def test_a_head_that_does_not_fit_the_data_is_named(spec: StudentSpec, teacher: 
     with pytest.raises(UserError, match="5 labels, and the data asks for .* with 2"):
         distil(wrong, teacher, task, "labels", Path("never-made"), steps=5)
     assert not Path("never-made").exists()
+
+
+@pytest.mark.parametrize("recipe", ["default", "tinybert"])
+def test_the_words_of_the_data_alone_make_the_same_student(
+    recipe: str, spec: StudentSpec, teacher: Teacher, task: Task, tmp_path: Path
+) -> None:
+    few = [distil(spec, teacher, task, recipe, tmp_path / name, steps=8, vocabulary=name) for name in ("all", "data")]
+    assert few[1].divergence == pytest.approx(few[0].divergence, rel=1e-3)
+    assert few[1].loss == pytest.approx(few[0].loss, rel=1e-3)
+    with pytest.raises(UserError, match="other settings"):
+        distil(spec, teacher, task, recipe, tmp_path / "all", steps=8, vocabulary="data")
+
+
+def test_what_is_learnt_from_beside_the_data(spec: StudentSpec, teacher: Teacher, task: Task, tmp_path: Path) -> None:
+    extra = Extra(("the film was very fine", "a dull plot"), Replacement(copies=2))
+    done = distil(spec, teacher, task, "default", tmp_path / "more", epochs=1, extra=extra)
+    examples = 3 * (len(task.train) + 2)
+    assert done.steps == -(-examples // 32)
+    assert "a dull plot" not in (done.folder / "distilled.json").read_text(), "texts are not ours to copy"
+    other = Extra(extra.texts[:1], extra.replacement)
+    with pytest.raises(UserError, match="other settings"):
+        distil(spec, teacher, task, "default", tmp_path / "more", epochs=1, extra=other)
 
 
 STEPS, CHECKPOINT_STEPS = 60, 10
