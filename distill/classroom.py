@@ -1,6 +1,6 @@
 """What all students of one teacher on one task share: tokens, the teacher's answers, its channels' importance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from distill.encoding import encode
 from distill.evaluation import WORDS_BATCH, Logits, answer, context_of
 from distill.examples import Split, Task
 from distill.extra import Extra, joined, unlabelled
-from distill.initialization import INITIALIZATIONS, Source
+from distill.initialization import Source, earlier_model, find_initialization
 from distill.kinds import KINDS, LanguageModel, TaskKind
 from distill.lesson import Lesson, needs_answers, needs_teacher_inside
 from distill.masking import Masking, masking_of
@@ -26,8 +26,9 @@ from distill.recipe import Recipe
 from distill.teachers import Teacher
 from runs.errors import UserError
 from runs.files import folder_atomic
+from students.bert import load_model
 from students.importance import Importance, Point
-from students.model import StudentPreTrainedModel, encoder_of
+from students.model import StudentPreTrainedModel, encoder_of, with_head
 from students.slicing import importance
 from students.spec import StudentSpec
 
@@ -173,27 +174,38 @@ class Classroom:
         """What the teacher's channels, heads and neurons are worth, from some batches of the train split."""
         place = self._place("importance")
         if not (place / IMPORTANCE_FILE).is_file():
-            chosen = np.random.default_rng(0).permutation(len(self.train))[: IMPORTANCE_BATCHES * IMPORTANCE_BATCH]
-            order = chosen[np.argsort(self.train.lengths[chosen], kind="stable")]
-            size = WORDS_BATCH if isinstance(self.kind, LanguageModel) else IMPORTANCE_BATCH
-            parts = np.array_split(order, -(-len(order) // size))
-            plain = PlannedBatches(self.train, parts, prepare=self.masking)
-            batches = [plain[step] for step in range(len(parts))]
             with folder_atomic(place) as folder:
-                _save_importance(folder / IMPORTANCE_FILE, importance(self.model, batches))
+                _save_importance(folder / IMPORTANCE_FILE, self._importance_of(self.model))
         return _load_importance(place / IMPORTANCE_FILE)
 
-    def start(self, spec: StudentSpec, recipe: Recipe, seed: int) -> StudentPreTrainedModel:
-        """A student as the recipe's initialization leaves it, with the task's label names."""
-        pairs = layer_pairs(recipe.layer_map, len(spec.layers), len(self.model.config.spec_object.layers))
+    def _importance_of(self, model: StudentPreTrainedModel) -> Importance:
+        chosen = np.random.default_rng(0).permutation(len(self.train))[: IMPORTANCE_BATCHES * IMPORTANCE_BATCH]
+        order = chosen[np.argsort(self.train.lengths[chosen], kind="stable")]
+        size = WORDS_BATCH if isinstance(self.kind, LanguageModel) else IMPORTANCE_BATCH
+        parts = np.array_split(order, -(-len(order) // size))
+        plain = PlannedBatches(self.train, parts, prepare=self.masking)
+        return importance(model, [plain[step] for step in range(len(parts))])
+
+    def _source(self, spec: StudentSpec, recipe: Recipe, seed: int) -> Source:
+        """What the start is taken from: the teacher, or an earlier model under a head for the task."""
+        folder = earlier_model(recipe.initialization)
+        model = self.model
+        if folder is not None:
+            model = load_model(folder)
+            if model.config.spec_object.head != spec.head:
+                model = with_head(model, spec.head, seed)
+        pairs = layer_pairs(recipe.layer_map, len(spec.layers), len(model.config.spec_object.layers))
         if [layer for layer, _ in pairs] != list(range(len(spec.layers))):
             raise UserError(
                 f"the layer map {recipe.layer_map!r} of the recipe {recipe.name!r} does not say where each of the "
                 f"student's {len(spec.layers)} layers comes from: use first, last or uniform, or a list for all."
             )
-        layer_map: Sequence[int] = [teacher_layers[-1] for _, teacher_layers in pairs]
-        source = Source(self.model, lambda: self.importance, tuple(layer_map), seed)
-        student = INITIALIZATIONS[recipe.initialization](spec, source)
+        layer_map = tuple(others[-1] for _, others in pairs)
+        return Source(model, lambda: self.importance if folder is None else self._importance_of(model), layer_map, seed)
+
+    def start(self, spec: StudentSpec, recipe: Recipe, seed: int) -> StudentPreTrainedModel:
+        """A student as the recipe's initialization leaves it, with the task's label names."""
+        student = find_initialization(recipe.initialization)(spec, self._source(spec, recipe, seed))
         if self.task.label_names:
             student.config.id2label = dict(enumerate(self.task.label_names))
             student.config.label2id = {name: number for number, name in enumerate(self.task.label_names)}

@@ -11,11 +11,13 @@ import numpy as np
 
 from distill.batches import PlannedBatches, plan_batches, steps_per_epoch
 from distill.card import model_card
+from distill.checkpoints import weights_hash
 from distill.classroom import classroom
 from distill.curve import CURVE_FILE, Curve
 from distill.evaluation import answer, evaluate
 from distill.examples import Task
 from distill.extra import NOTHING, Extra
+from distill.initialization import earlier_model
 from distill.kinds import KINDS
 from distill.mini import MiniScore, mini_distil
 from distill.recipe import Recipe
@@ -58,6 +60,7 @@ class Distilled:
 def _identity(
     spec: StudentSpec, teacher: Teacher, task: Task, recipe: Recipe, seed: int, extra: Extra, **asked: Any
 ) -> dict[str, Any]:
+    earlier = earlier_model(recipe.initialization)
     return {
         "schema": SCHEMA,
         "spec": spec.to_json(),
@@ -66,6 +69,7 @@ def _identity(
         "recipe": recipe.to_json(),
         "seed": seed,
         "extra": extra.content_hash,
+        "start": None if earlier is None else weights_hash(earlier),
         **asked,
     }
 

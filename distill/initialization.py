@@ -1,23 +1,32 @@
-"""What a student starts from: random weights, whole layers of the teacher, or the teacher cut to its widths."""
+"""What a student starts from: random weights, whole layers of a model, or a model cut to the student's widths."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from runs.errors import UserError
 from runs.registry import Registry
-from students.model import StudentForSequenceClassification, StudentPreTrainedModel, build_student, encoder_of
+from students.bert import load_model
+from students.model import (
+    StudentForSequenceClassification,
+    StudentPreTrainedModel,
+    build_student,
+    encoder_of,
+    with_head,
+)
 from students.slicing import Importance, require_sliceable, slice_student
-from students.spec import StudentSpec
+from students.spec import StudentSpec, transformer_layers
 
 
 @dataclass(frozen=True)
 class Source:
-    """The teacher and what is known of it; `importance` is asked only by who needs it.
+    """The model that a start is taken from, most often the teacher, and what is known of it.
 
-    `layer_map`: the teacher layer that each student layer comes from, both counted from 0.
+    `importance` is asked only by who needs it; `layer_map`: the model's layer that each student layer comes from, both
+    counted from 0.
     """
 
-    teacher: StudentPreTrainedModel
+    model: StudentPreTrainedModel
     importance: Callable[[], Importance]
     layer_map: tuple[int, ...]
     seed: int = 0
@@ -30,42 +39,84 @@ INITIALIZATIONS: Registry[Initialization] = Registry("initialization")
 
 @INITIALIZATIONS.register("random")
 def random_weights(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
-    """BERT's random weights from the seed; the teacher is not looked at."""
+    """BERT's random weights from the seed; the model is not looked at."""
     return build_student(spec, source.seed)
 
 
 @INITIALIZATIONS.register("teacher-layers")
 def teacher_layers(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
-    """Embedding, head and whole layers of the teacher; `UserError` unless every width is the teacher's.
+    """Embedding, head and whole layers of the model; `UserError` unless every width is the model's.
 
-    Layers that share weights take those of the teacher layer that the first of them comes from.
+    Layers that share weights take those of the layer that the first of them comes from.
     """
-    theirs = source.teacher.config.spec_object
+    theirs = source.model.config.spec_object
     wanted = tuple(theirs.layers[layer] for layer in source.layer_map)
     if (spec.embedding_width, spec.hidden_width, spec.layers) != (theirs.embedding_width, theirs.hidden_width, wanted):
         raise UserError(
-            "the initialization 'teacher-layers' needs a student with the teacher's widths: use 'sliced' for others."
+            "the initialization 'teacher-layers' needs a student with the teacher's widths: use 'refitted' for others."
         )
     student = build_student(spec, source.seed)
-    ours, encoder = encoder_of(student), encoder_of(source.teacher)
+    ours, encoder = encoder_of(student), encoder_of(source.model)
     ours.embeddings.load_state_dict(encoder.embeddings.state_dict())
     for place, layer in enumerate(source.layer_map):
         if spec.owners[place] != place:
             continue
         ours.layers[place].load_state_dict(encoder.layers[layer].state_dict())
     if isinstance(student, StudentForSequenceClassification):
-        assert isinstance(source.teacher, StudentForSequenceClassification)
-        student.head.load_state_dict(source.teacher.head.state_dict())
+        assert isinstance(source.model, StudentForSequenceClassification)
+        student.head.load_state_dict(source.model.head.state_dict())
     return student
 
 
 @INITIALIZATIONS.register("sliced")
 def sliced(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
-    """The teacher's layers cut to the student's widths, the most important channels, heads and neurons kept."""
-    return slice_student(source.teacher, spec, source.importance(), source.layer_map)
+    """The model's layers cut to the student's widths: the most important channels, heads and neurons as they are."""
+    return slice_student(source.model, spec, source.importance().alone(), source.layer_map)
+
+
+@INITIALIZATIONS.register("refitted")
+def refitted(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
+    """The same cut, each projection refitted by least squares on the model's activations, so that what is kept also
+    tells what is dropped (`students.slicing`)."""
+    return slice_student(source.model, spec, source.importance(), source.layer_map)
+
+
+def continued(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
+    """A model of the same shape as it is, under a new head where the task asks for one; any other `refitted`."""
+    theirs = source.model.config.spec_object
+    if replace(spec, head=theirs.head) == theirs:
+        same = spec.head == theirs.head
+        names = tuple((source.model.config.id2label or {}).values()) if same and spec.head.kind != "none" else None
+        student = with_head(source.model, spec.head, source.seed, label_names=names)
+        if same:
+            student.load_state_dict(source.model.state_dict())
+        return student
+    return refitted(spec, source)
+
+
+def earlier_model(initialization: str) -> Path | None:
+    """The folder of a model to start from; None where the initialization is a name."""
+    folder = Path(initialization).expanduser()
+    return folder if initialization not in INITIALIZATIONS and folder.is_dir() else None
+
+
+def find_initialization(initialization: str) -> Initialization:
+    """What makes the start: by name, or from the model in a folder; `UserError` where it is neither."""
+    return continued if earlier_model(initialization) else INITIALIZATIONS[initialization]
 
 
 def check_start(initialization: str, spec: StudentSpec) -> None:
-    """Raise `UserError` where no teacher could give such a student its start; to be asked before one is prepared."""
-    if INITIALIZATIONS[initialization] is sliced:
+    """Raise `UserError` where no model could give such a student its start; to be asked before any training."""
+    folder = earlier_model(initialization)
+    if folder is not None:
+        theirs = load_model(folder).config.spec_object
+        if replace(spec, head=theirs.head) == theirs:
+            return
+        if theirs.vocabulary_size != spec.vocabulary_size:
+            raise UserError(
+                f"the model in {folder} has {theirs.vocabulary_size:,} words and the teacher's tokenizer "
+                f"{spec.vocabulary_size:,}: start from a student of this teacher, or of one with its tokenizer."
+            )
+        transformer_layers(theirs, "a start from a model of another shape")
+    if find_initialization(initialization) in (sliced, refitted, continued):
         require_sliceable(spec)

@@ -79,7 +79,8 @@ class Optimization:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A way to make a student. `initialization` and `layer_map` (a matching) say what it starts from.
+    """A way to make a student. `initialization` (a name, or an earlier model's folder) and `layer_map` (a matching) say
+    what it starts from.
 
     Losses come in stages by their shares of the run; some term must act at every moment of it.
     """
@@ -87,7 +88,7 @@ class Recipe:
     name: str
     terms: tuple[Term, ...]
     optimization: Optimization
-    initialization: str = "sliced"
+    initialization: str = "refitted"
     layer_map: Matching = "uniform"
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from distill.initialization import INITIALIZATIONS
+from distill.initialization import find_initialization
 from distill.recipe import Optimization, Recipe, Term
 from runs.errors import UserError
 from runs.registry import Registry, unknown_name
@@ -36,8 +36,8 @@ def read_recipe(path: Path) -> Recipe:
     if not isinstance(data["terms"], list):
         raise UserError(f"terms in the recipe file {path} must be a list, each with an objective.")
     try:
-        initialization = str(data.get("initialization", "sliced"))
-        INITIALIZATIONS[initialization]
+        initialization = str(data.get("initialization", "refitted"))
+        find_initialization(initialization)
         return Recipe(
             path.stem,
             tuple(_made(Term, term, "a term") for term in data["terms"]),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -47,6 +47,16 @@ class Importance:
     """
 
     points: Mapping[str, Point]
+
+    def alone(self) -> "Importance":
+        """The same scores over channels that know nothing of each other: what is cut by it is the plain sub-matrix,
+        but for the norms' gains, which allow for a narrower mean (less than 1 % at 64 channels)."""
+
+        def one(point: Point) -> Point:
+            width = len(point.mean)
+            return replace(point, mean=torch.zeros_like(point.mean), covariance=torch.eye(width).to(point.covariance))
+
+        return Importance({name: one(point) for name, point in self.points.items()})
 
 
 class _Sums:

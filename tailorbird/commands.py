@@ -173,6 +173,13 @@ def distill_student(
             "mobilebert, pkd, kd-nas, autotinybert, elm, or a YAML file."
         ),
     ] = "default",
+    initialization: Annotated[
+        str | None,
+        typer.Option(
+            help="What the student starts from: random, teacher-layers, sliced, refitted, or the folder of an earlier "
+            "student. Default: the recipe's."
+        ),
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training data. Default: the recipe's.")] = None,
     vocabulary: Annotated[
         str, typer.Option(help="all, or data: train the embeddings of the data's words alone, which is faster.")
@@ -196,7 +203,18 @@ def distill_student(
         () if transfer_data is None else read_texts(transfer_data), Replacement(augment) if augment > 0 else None
     )
     return distill_one(
-        read_spec(student), teacher, data, task, recipe, epochs, vocabulary, extra, seed, output, Progress(quiet)
+        read_spec(student),
+        teacher,
+        data,
+        task,
+        recipe,
+        initialization,
+        epochs,
+        vocabulary,
+        extra,
+        seed,
+        output,
+        Progress(quiet),
     )
 
 

@@ -31,6 +31,7 @@ def distill_one(
     data: str | None,
     kind: str | None,
     recipe_name: str,
+    initialization: str | None,
     epochs: float | None,
     vocabulary: str,
     extra: Extra,
@@ -47,7 +48,8 @@ def distill_one(
         raise UserError(f"--epochs is {epochs}: it must be above 0.")
     check_vocabulary(vocabulary)
     recipe = find_recipe(recipe_name)
-    check_start(recipe.initialization, spec)
+    if initialization is not None:
+        recipe = replace(recipe, initialization=initialization)
     task = load_task(data, progress, kind)
     extra.check(task.kind, task.train.pairs is not None)
     progress.say(f"data: {task.name}, {task.kind}, {task.balance or f'{len(task.train):,} examples'}")
@@ -59,6 +61,7 @@ def distill_one(
         token_types=theirs.token_types,
         head=KINDS[task.kind].head_for(task.label_names),
     )
+    check_start(recipe.initialization, spec)
     settings = {
         "student": spec.to_json(),
         "teacher": source,

@@ -1,6 +1,7 @@
 """Contract of every initialization: the shape asked for, the same weights each time, the teacher left alone."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,11 +9,13 @@ import torch
 from distill.classroom import classroom
 from distill.evaluation import answer
 from distill.examples import Task
-from distill.initialization import INITIALIZATIONS
+from distill.initialization import INITIALIZATIONS, check_start
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from runs.errors import UserError
-from students.spec import StudentSpec
+from students.bert import load_model
+from students.model import encoder_of, with_head
+from students.spec import Head, StudentSpec
 
 
 def student_spec(teacher: Teacher) -> StudentSpec:
@@ -42,7 +45,7 @@ class TestInitialization:
             assert torch.equal(point.score, same.score) and torch.equal(point.covariance, same.covariance)
 
 
-@pytest.mark.parametrize("name", ["teacher-layers", "sliced"])
+@pytest.mark.parametrize("name", ["teacher-layers", "sliced", "refitted"])
 def test_the_teachers_own_shape_gives_the_teacher(name: str, teacher: Teacher, task: Task) -> None:
     room = classroom(teacher, task)
     student = room.start(room.model.config.spec_object, replace(RECIPES["default"], initialization=name), 0)
@@ -53,3 +56,60 @@ def test_teacher_layers_needs_the_teachers_widths(teacher: Teacher, task: Task) 
     spec = replace(student_spec(teacher), hidden_width=20, embedding_width=20)
     with pytest.raises(UserError, match="needs a student with the teacher's widths"):
         classroom(teacher, task).start(spec, replace(RECIPES["default"], initialization="teacher-layers"), 0)
+
+
+def test_a_plain_slice_is_the_sub_matrix_and_a_refitted_one_is_nearer(teacher: Teacher, task: Task) -> None:
+    room = classroom(teacher, task)
+    spec = replace(room.model.config.spec_object, hidden_width=20, embedding_width=20)
+    plain, refit = (
+        room.start(spec, replace(RECIPES["default"], initialization=name), 0) for name in ("sliced", "refitted")
+    )
+    rows = encoder_of(room.model).embeddings.word.weight.detach().T
+    for column in encoder_of(plain).embeddings.word.weight.detach().T:
+        assert any(torch.equal(column, row) for row in rows)
+    theirs = encoder_of(room.model).layers[0].query.weight.detach().flatten()
+    ours = encoder_of(plain).layers[0].query.weight.detach().flatten()
+    assert torch.isin(ours, theirs).all() and not torch.isin(encoder_of(refit).layers[0].query.weight, theirs).all()
+    far, near = (room.judge(answer(student, room.validation))[1] for student in (plain, refit))
+    assert near < far
+
+
+class TestAnEarlierStudent:
+    """A folder in place of an initialization's name."""
+
+    @pytest.fixture
+    def earlier(self, teacher: Teacher, task: Task, tmp_path: Path) -> Path:
+        student = classroom(teacher, task).start(student_spec(teacher), RECIPES["default"], 0)
+        student.save_pretrained(tmp_path / "earlier")
+        return tmp_path / "earlier"
+
+    def test_of_the_same_shape_goes_on_as_it_was(self, earlier: Path, teacher: Teacher, task: Task) -> None:
+        recipe = replace(RECIPES["default"], initialization=str(earlier))
+        check_start(str(earlier), student_spec(teacher))
+        again = classroom(teacher, task).start(student_spec(teacher), recipe, 5)
+        for name, weight in load_model(earlier).state_dict().items():
+            assert torch.equal(again.state_dict()[name], weight), name
+
+    def test_of_other_labels_keeps_all_but_the_classifier(self, earlier: Path, teacher: Teacher, task: Task) -> None:
+        other = earlier.with_name("other")
+        with_head(load_model(earlier), Head("classification", 7)).save_pretrained(other)
+        again = classroom(teacher, task).start(
+            student_spec(teacher), replace(RECIPES["default"], initialization=str(other)), 5
+        )
+        same = {
+            name for name, weight in load_model(earlier).state_dict().items()
+            if torch.equal(again.state_dict()[name], weight)
+        }  # fmt: skip
+        assert set(again.state_dict()) - same == {"head.classifier.weight", "head.classifier.bias"}
+
+    def test_a_larger_one_is_cut(self, earlier: Path, teacher: Teacher, task: Task) -> None:
+        spec = replace(student_spec(teacher), hidden_width=20, embedding_width=20)
+        check_start(str(earlier), spec)
+        student = classroom(teacher, task).start(spec, replace(RECIPES["default"], initialization=str(earlier)), 0)
+        assert student.config.spec_object == spec
+
+    def test_one_with_other_words_is_refused(self, earlier: Path, teacher: Teacher) -> None:
+        with pytest.raises(UserError, match="words and the teacher's tokenizer 99"):
+            check_start(str(earlier), replace(student_spec(teacher), vocabulary_size=99))
+        with pytest.raises(UserError, match="unknown initialization"):
+            check_start(str(earlier) + "-nowhere", student_spec(teacher))
