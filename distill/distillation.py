@@ -135,7 +135,7 @@ def distil(
     seen = np.arange(len(encoded)) if extra else draw_subset(len(encoded), subset, seed)
     if epochs is not None:
         steps = max(1, round(epochs * steps_per_epoch(len(seen), settings.batch_size)))
-    steps = steps or settings.steps(len(seen))
+    steps = steps or settings.steps(len(seen), len(task.label_names))
     plan = [seen[part] for part in plan_batches(encoded.lengths[seen], settings.batch_size, steps, seed)]
     work = output.with_name(f".{output.name}.{identity}.training")
     lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)

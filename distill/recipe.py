@@ -59,7 +59,7 @@ class Term:
 class Optimization:
     """AdamW with linear warm-up over `warmup` (share of the steps) and linear decay to 0.
 
-    A run is `epochs` long, on little data as many epochs as make `minimum_steps`.
+    A run is `epochs` long, on little data as many epochs as make `minimum_steps`, or `steps_per_class` for each class.
     """
 
     learning_rate: float
@@ -69,12 +69,15 @@ class Optimization:
     weight_decay: float = 0.01
     clip: float = 1.0
     minimum_steps: int = 300
+    steps_per_class: int = 0
+    """Many classes take longer to tell apart, however few examples there are."""
     patience: int | None = None
     """Checkpoints without a better score on validation after which a run ends; None: it never ends early."""
 
-    def steps(self, examples: int) -> int:
-        """Steps of a full run over so many examples."""
-        return max(self.minimum_steps, round(self.epochs * steps_per_epoch(examples, self.batch_size)))
+    def steps(self, examples: int, classes: int = 0) -> int:
+        """Steps of a full run over so many examples of so many classes."""
+        least = max(self.minimum_steps, self.steps_per_class * classes)
+        return max(least, round(self.epochs * steps_per_epoch(examples, self.batch_size)))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""What each choice of a distillation is worth: starts, knowledge, matchings, recipes and shapes, several seeds each.
+
+`distillation_grid.py trec=DIR sst2=DIR …` teaches the students that are still missing in `benchmarks/results/
+distillation_grid/`, stage after stage, and writes `docs/guideline.md` from all that are there.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from grid.cells import STAGES, Cell, cells_of
+from grid.page import page
+from grid.teaching import references, teach
+
+from distill.classroom import Classroom, classroom
+from distill.tasks import load_task
+from distill.teachers import prepare_teacher
+from runs.errors import UserError
+from runs.files import read_json, write_bytes_atomic, write_json_atomic
+from runs.progress import Progress
+
+RESULTS = Path(__file__).resolve().parent / "results" / "distillation_grid"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "guideline.md"
+STEPS_PER_CLASS, LEAST_STEPS = 6, 500
+"""A task of many classes gets more steps: 500, or 6 a class."""
+
+
+@lru_cache(maxsize=4)
+def room_of(place: str, teacher: str | None) -> Classroom:
+    """The classroom of a data folder, its teacher fitted if it is not yet."""
+    progress = Progress(quiet=multiprocessing.parent_process() is not None)
+    task = load_task(place, progress, None)
+    return classroom(prepare_teacher(teacher, task, progress), task)
+
+
+def work(place: str, teacher: str | None, threads: int, cell: Cell) -> dict[str, Any]:
+    """One cell, in a worker of its own threads."""
+    torch.set_num_threads(threads)
+    return teach(room_of(place, teacher), cell).to_json()
+
+
+def stored(results: Path, name: str) -> dict[str, Any]:
+    """What is there of a task: `teacher`, `references`, `cells` by key."""
+    path = results / f"{name}.json"
+    return dict(read_json(path, "results")) if path.is_file() else {"cells": {}}
+
+
+def missing(
+    tasks: Sequence[str], stages: Sequence[str], seeds: range, steps: dict[str, int], have: dict[str, Any]
+) -> Iterator[Cell]:
+    """Cells that no run has taught yet, stage after stage."""
+    for name in stages:
+        for task in tasks:
+            for cell in cells_of(name, task, steps[task], seeds):
+                if cell.place not in have[task]["cells"]:
+                    yield cell
+
+
+def prepare(results: Path, name: str, place: str, teacher: str | None) -> tuple[dict[str, Any], int]:
+    """What is there of a task under this teacher, and the steps that its students get."""
+    room, have = room_of(place, teacher), stored(results, name)
+    if have.get("teacher") != room.teacher.content_hash:
+        # Students of another teacher do not belong in the same table.
+        have = {
+            "teacher": room.teacher.content_hash,
+            "teacher_name": room.teacher.name,
+            "task": room.task.name,
+            "examples": len(room.task.train),
+            "classes": len(room.task.label_names),
+            "references": references(room),
+            "cells": {},
+        }
+        write_json_atomic(results / f"{name}.json", have)
+    # What the workers would otherwise all make at once.
+    _ = room.train_logits, room.validation_logits, room.importance
+    return have, max(LEAST_STEPS, STEPS_PER_CLASS * len(room.task.label_names))
+
+
+def main(
+    tasks: Annotated[list[str], typer.Argument(help="NAME=FOLDER for each task: its data, and what results call it.")],
+    teacher: Annotated[str | None, typer.Option(help="Default: the embedded one.")] = None,
+    stage: Annotated[list[str], typer.Option(help="May be repeated. Default: all, one after the other.")] = [],  # noqa: B006
+    seeds: int = 3,
+    minutes: Annotated[float, typer.Option(help="Begin no student after so long; the same command goes on.")] = 1e6,
+    workers: int = 2,
+    threads: Annotated[int, typer.Option(help="Of each worker.")] = 1,
+    results: Path = RESULTS,
+    page_file: Annotated[Path, typer.Option("--page")] = PAGE,
+) -> None:
+    """Teach what is missing, and write the page from all there is."""
+    for one in tasks:
+        if "=" not in one:
+            raise UserError(f"{one!r} is no task: give NAME=FOLDER, as in trec=data/trec.")
+    places = dict(one.split("=", 1) for one in tasks)
+    have, steps = {}, {}
+    for name, place in places.items():
+        have[name], steps[name] = prepare(results, name, place, teacher)
+    queue = list(missing(list(places), stage or list(STAGES), range(seeds), steps, have))
+    end = time.monotonic() + 60 * minutes
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(workers, mp_context=context) as pool,
+        Progress().task("teaching students", len(queue)) as shown,
+    ):
+        left = iter(queue)
+        running: dict[Future[dict[str, Any]], Cell] = {}
+        while True:
+            while len(running) < workers and time.monotonic() < end and (cell := next(left, None)):
+                running[pool.submit(work, places[cell.task], teacher, threads, cell)] = cell
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                cell = running.pop(future)
+                have[cell.task]["cells"][cell.place] = future.result()
+                write_json_atomic(results / f"{cell.task}.json", have[cell.task])
+                shown.advance()
+    write_page(results, page_file)
+
+
+def write_page(results: Path, page_file: Path) -> None:
+    """The page from all results that are there, and from what a person wrote beside them."""
+    found = {path.stem: dict(read_json(path, "results")) for path in sorted(results.glob("*.json"))}
+    notes = results / "notes.md"
+    text = page(found, notes.read_text(encoding="utf-8") if notes.is_file() else "")
+    write_bytes_atomic(page_file, text.encode())
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except UserError as problem:
+        raise SystemExit(f"error: {problem}") from None

@@ -1,0 +1,198 @@
+"""What is compared: cells, each one student taught in one way with one seed, in stages that decide one axis each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from distill.matching import MATCHINGS
+from distill.objectives import OBJECTIVES, LayerObjective
+from distill.recipe import Optimization, Recipe, Term
+from distill.recipe_file import RECIPES
+from runs.files import content_hash
+from students.spec import Head, StudentSpec, uniform_spec
+
+FEATURES_END = 0.6
+"""Share of a run that a loss over layers gets before the answers, as in the recipes that have two stages."""
+
+ANSWERS = Term("logits", temperature=2.0)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Equal layers: layers × hidden width, heads, feed-forward width."""
+
+    layers: int
+    hidden_width: int
+    heads: int
+    ffn_width: int
+
+    @property
+    def name(self) -> str:
+        """As in "4x312"."""
+        return f"{self.layers}x{self.hidden_width}"
+
+    def spec(self, like: StudentSpec, head: Head) -> StudentSpec:
+        """The student with the words and positions of `like`."""
+        return uniform_spec(
+            self.layers,
+            self.hidden_width,
+            self.heads,
+            self.ffn_width,
+            vocabulary_size=like.vocabulary_size,
+            maximum_positions=like.maximum_positions,
+            token_types=like.token_types,
+            head=head,
+        )
+
+
+SMALL, LARGE, WIDE = Shape(2, 192, 6, 768), Shape(4, 312, 12, 1200), Shape(3, 384, 12, 1536)
+"""The second is TinyBERT-4's; the third has MiniLM-L6's widths, which whole layers need."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One student. `arm` is what is compared in a `table` of its `stage`; without `steps` it gets its recipe's."""
+
+    stage: str
+    table: str
+    task: str
+    shape: Shape
+    arm: str
+    recipe: Recipe
+    steps: int | None
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Names everything that decides the outcome but the teacher."""
+        parts = {**asdict(self), "recipe": self.recipe.to_json() | {"name": ""}, "arm": "", "stage": "", "table": ""}
+        return content_hash(parts, 16)
+
+    @property
+    def place(self) -> str:
+        """Where its outcome stands among the results."""
+        return f"{self.stage}/{self.table}/{self.arm}/{self.seed}/{self.key}"
+
+
+def recipe(*terms: Term, start: str = "refitted", layer_map: str = "uniform", learning_rate: float = 3e-4) -> Recipe:
+    """Terms from a start; the length is the cell's."""
+    return Recipe("grid", terms, Optimization(learning_rate=learning_rate, epochs=1), start, layer_map)
+
+
+def in_two_stages(objective: str, matching: Any) -> Recipe:
+    """A loss over layers, then the answers."""
+    return recipe(Term(objective, matching=matching, end=FEATURES_END), replace(ANSWERS, start=FEATURES_END))
+
+
+Arm = tuple[Shape, Recipe]
+Tables = dict[str, dict[str, Arm]]
+"""Title → arm → how. The first arm of a table is the one that the others are held against."""
+
+STAGES: dict[str, Callable[[], Tables]] = {}
+
+
+def of(shape: Shape, recipes: dict[str, Recipe]) -> dict[str, Arm]:
+    """Arms of one shape."""
+    return {name: (shape, one) for name, one in recipes.items()}
+
+
+def stage(name: str) -> Callable[[Callable[[], Tables]], Callable[[], Tables]]:
+    """Register a stage."""
+
+    def register(make: Callable[[], Tables]) -> Callable[[], Tables]:
+        STAGES[name] = make
+        return make
+
+    return register
+
+
+@stage("start")
+def starts() -> Tables:
+    """What a student starts from, taught by answers alone."""
+    cut = {
+        "refitted": recipe(ANSWERS),
+        "sliced": recipe(ANSWERS, start="sliced"),
+        "random": recipe(ANSWERS, start="random"),
+        # What starts from nothing bears, and needs, larger steps.
+        "random, rate 1e-3": recipe(ANSWERS, start="random", learning_rate=1e-3),
+    }
+    maps = {f"layers {name}": recipe(ANSWERS, layer_map=name) for name in ("first", "last")}
+    whole = {f"whole layers {name}": recipe(ANSWERS, start="teacher-layers", layer_map=name)
+             for name in ("uniform", "first", "last")}  # fmt: skip
+    return {SMALL.name: of(SMALL, cut | maps), WIDE.name: of(WIDE, whole), LARGE.name: of(LARGE, cut)}
+
+
+@stage("knowledge")
+def knowledge() -> Tables:
+    """Which knowledge teaches: answers of every kind, and each loss over layers ahead of the answers."""
+    answers = {
+        "logits": recipe(ANSWERS),
+        "labels": recipe(Term("labels")),
+        "logits + labels": recipe(replace(ANSWERS, weight=0.5), Term("labels", weight=0.5)),
+        "logits at 1": recipe(replace(ANSWERS, temperature=1.0)),
+        "logits at 4": recipe(replace(ANSWERS, temperature=4.0)),
+        "logits-mse": recipe(Term("logits-mse")),
+        "logits-dist": recipe(Term("logits-dist")),
+    }
+    inside = {
+        f"{name}, then logits": in_two_stages(name, "last-layer" if name in ("minilm", "relations") else "uniform")
+        for name in OBJECTIVES.names()
+        if isinstance(OBJECTIVES[name], LayerObjective)
+    }
+    return {SMALL.name: of(SMALL, answers | inside)}
+
+
+@stage("matching")
+def matchings() -> Tables:
+    """From which layers it is best learnt, by a loss over hidden states and one over relations."""
+    rules = [name for name in MATCHINGS.names() if name != "embeddings"]
+    arms = {
+        f"{objective}, {rule}": in_two_stages(objective, rule)
+        for objective in ("hidden", "relations")
+        for rule in ("uniform", *(rule for rule in rules if rule != "uniform"))
+        if not (objective == "relations" and rule == "uniform+last")
+    }
+    return {LARGE.name: of(LARGE, {"logits": recipe(ANSWERS)} | arms)}
+
+
+SMALL_BUDGET = (SMALL, Shape(1, 512, 16, 2048), Shape(3, 128, 4, 544), Shape(4, 96, 3, 448), Shape(6, 64, 2, 304))
+LARGE_BUDGET = (LARGE, Shape(2, 544, 17, 2032), Shape(3, 384, 12, 1568), Shape(6, 256, 8, 800))
+"""Shapes that a profile of PyTorch on a Zen 4 core (batch 1, 128 tokens) predicts as fast as the first within 1.5 %."""
+
+
+@stage("shape")
+def shapes() -> Tables:
+    """Wide or deep at equal latency, each with the shape's own best case: cut from the teacher and refitted."""
+    return {
+        f"as fast as {budget[0].name}": {shape.name: (shape, recipe(ANSWERS)) for shape in budget}
+        for budget in (SMALL_BUDGET, LARGE_BUDGET)
+    }
+
+
+@stage("recipe")
+def recipes() -> Tables:
+    """Every named recipe and labels alone, from the same start."""
+    named = {
+        name: replace(RECIPES[name], initialization="refitted", layer_map="uniform")
+        for name in RECIPES.names()
+        if name not in ("labels", "from-random")
+    }
+    return {SMALL.name: of(SMALL, {"labels": RECIPES["labels"]} | named)}
+
+
+@stage("default")
+def shipped() -> Tables:
+    """The default recipe as it is shipped, for as many steps as it says."""
+    return {shape.name: {"default": (shape, RECIPES["default"])} for shape in (SMALL, LARGE)}
+
+
+AS_SHIPPED = "default"
+"""The stage that is read on the test split."""
+
+
+def cells_of(name: str, task: str, steps: int, seeds: range) -> Iterator[Cell]:
+    """All of a stage's cells of one task, seed after seed so that a stopped run has whole comparisons."""
+    for seed in seeds:
+        for table, arms in STAGES[name]().items():
+            for arm, (shape, how) in arms.items():
+                yield Cell(name, table, task, shape, arm, how, None if name == AS_SHIPPED else steps, seed)

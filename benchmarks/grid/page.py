@@ -1,0 +1,159 @@
+"""`docs/guideline.md`: what each choice was worth, from the stored cells alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from protocol import Interval, mean_interval, paired_bootstrap, score_table
+
+from grid.cells import AS_SHIPPED, STAGES
+from grid.teaching import from_text
+
+Results = Mapping[str, Mapping[str, Any]]
+"""Task's short name → what is stored of it."""
+
+SPLIT = "validation"
+"""Choices are made on validation; the test split is read for the table of the default recipe alone."""
+
+TITLES = {
+    "start": "What to start from",
+    "knowledge": "What to teach",
+    "matching": "From which layers",
+    "recipe": "Named recipes",
+    "shape": "Wide or deep",
+    "default": "The default recipe on the test splits",
+}
+
+
+READING = """\
+Every figure is a mean over seeds on the validation split, of students as they are after their last step; arms of one
+table had the same seeds, steps and batches. The first row has the score in percent; the others differ from it by so
+many points, with the 95 % interval of a paired bootstrap over examples and seeds, bold where it leaves out 0.
+*divergence ×*: mean divergence from the teacher over the first row's (geometric mean over tasks); *seconds*: of
+training on one thread, the machine busy with a second student."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """All seeds of one arm on one task: right answers [seeds, examples], and mean divergence from the teacher."""
+
+    right: Any
+    divergence: float
+    seconds: float
+    steps: int
+
+    @property
+    def seeds(self) -> int:
+        """How many."""
+        return len(self.right)
+
+
+def arms_of(one: Mapping[str, Any], stage: str, table: str, split: str = SPLIT) -> dict[str, Arm]:
+    """What is there of a table on one task, by arm, in the table's order."""
+    count = one["references"][split]["examples"]
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in one["cells"].values():
+        if (cell["stage"], cell["table"]) == (stage, table):
+            found.setdefault(cell["arm"], []).append(cell)
+    arms = {}
+    for name in (name for name in STAGES[stage]()[table] if name in found):
+        cells = sorted(found[name], key=lambda cell: int(cell["seed"]))
+        arms[name] = Arm(
+            np.stack([from_text(cell["right"][split], count) for cell in cells]),
+            float(np.mean([cell["divergence"] for cell in cells])),
+            float(np.median([cell["seconds"] for cell in cells])),
+            cells[0]["steps"],
+        )
+    return arms
+
+
+def difference(arm: Arm, base: Arm) -> Interval:
+    """Arm minus base over the seeds that both have, in points of 100."""
+    seeds = min(arm.seeds, base.seeds)
+    found = paired_bootstrap(arm.right[:seeds], base.right[:seeds])
+    return Interval(*(100 * value for value in (found.mean, found.low, found.high)))
+
+
+def mean_of(parts: Sequence[Interval]) -> Interval:
+    """The mean over independent tasks; half-widths add as squares do."""
+    mean = sum(part.mean for part in parts) / len(parts)
+    low = sqrt(sum((part.mean - part.low) ** 2 for part in parts)) / len(parts)
+    high = sqrt(sum((part.high - part.mean) ** 2 for part in parts)) / len(parts)
+    return Interval(mean, mean - low, mean + high)
+
+
+def _signed(found: Interval) -> str:
+    text = f"{found.mean:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"
+    return f"**{text}**" if found.decided else text
+
+
+def stage_table(results: Results, stage: str, table: str) -> list[str]:
+    """Markdown: each arm against the first, task by task and over all; bold where the sign is known."""
+    by_task = {task: arms_of(one, stage, table) for task, one in results.items()}
+    by_task = {task: arms for task, arms in by_task.items() if arms}
+    if not by_task:
+        return []
+    names = list(dict.fromkeys(name for arms in by_task.values() for name in arms))
+    base = names[0]
+    lines = [
+        f"| {table} | " + " | ".join(by_task) + " | mean | divergence × | seconds |",
+        "|---|" + "---|" * (len(by_task) + 3),
+    ]
+    for name in names:
+        cells, found, ratios, seconds = [], [], [], []
+        for arms in by_task.values():
+            if name not in arms or base not in arms:
+                cells.append("–")
+                continue
+            arm = arms[name]
+            seconds.append(arm.seconds)
+            ratios.append(arm.divergence / arms[base].divergence)
+            if name == base:
+                own = mean_interval(arm.right)
+                cells.append(f"{100 * own.mean:.1f} ({arm.seeds} seeds, {arm.steps} steps)")
+            else:
+                found.append(difference(arm, arms[base]))
+                cells.append(_signed(found[-1]))
+        mean = _signed(mean_of(found)) if found else ""
+        ratio = f"{np.exp(np.mean(np.log(ratios))):.2f}" if ratios else ""
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {mean} | {ratio} | {np.mean(seconds):.0f} |")
+    return [*lines, ""]
+
+
+def shipped_table(results: Results, stage: str, table: str) -> list[str]:
+    """Markdown of each task's test split, with teacher and bag-of-words."""
+    lines = []
+    for task, one in results.items():
+        arms, reference = arms_of(one, stage, table, "test"), one["references"]["test"]
+        if arms:
+            teacher, words = (from_text(reference[who], reference["examples"]) for who in ("teacher", "bag_of_words"))
+            steps = next(iter(arms.values())).steps
+            lines += [f"{task}, {table}, {steps} steps, test split of {reference['examples']:,}:", ""]
+            lines += [score_table({f"{table}": arm.right for arm in arms.values()}, teacher, words), ""]
+    return lines
+
+
+def page(results: Results, notes: str) -> str:
+    """The whole page; `notes` is what a person made of the tables, and stands first."""
+    lines = ["# Which distillation to choose", "", notes.strip(), "", "## The tables", ""]
+    lines += [
+        READING,
+        "",
+        "| | " + " | ".join(results) + " |",
+        "|---|" + "---|" * len(results),
+    ]
+    for who in ("teacher", "bag_of_words"):
+        cells = []
+        for one in results.values():
+            reference = one["references"][SPLIT]
+            cells.append(f"{100 * from_text(reference[who], reference['examples']).mean():.1f}")
+        lines.append(f"| {who.replace('_', '-')} | " + " | ".join(cells) + " |")
+    lines.append("")
+    for stage, make in STAGES.items():
+        draw = shipped_table if stage == AS_SHIPPED else stage_table
+        tables = [line for table in make() for line in draw(results, stage, table)]
+        if tables:
+            lines += [f"### {TITLES[stage]}", "", (make.__doc__ or "").strip(), "", *tables]
+    return "\n".join(lines).rstrip() + "\n"

@@ -1,0 +1,107 @@
+"""Teaching one cell's student, and what is kept of it: scores, divergence, and which answers were right."""
+
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from distill.bag_of_words import bag_of_words
+from distill.batches import PlannedBatches, plan_batches
+from distill.brief import train_briefly
+from distill.classroom import Classroom
+from distill.encoding import encode
+from distill.evaluation import answer
+from distill.examples import Split
+from distill.vocabulary import trained_words
+from grid.cells import Cell
+
+
+def as_text(right: Any) -> str:
+    """[n] bool → hexadecimal, eight answers in two digits."""
+    return np.packbits(np.asarray(right, dtype=bool)).tobytes().hex()
+
+
+def from_text(text: str, count: int) -> Any:
+    """Inverse of `as_text`."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), dtype=np.uint8))[:count].astype(bool)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One taught student. `right` has, for each split, which answers were right (`as_text`); `seconds` of training on
+    the threads of one worker, starting weights included."""
+
+    key: str
+    stage: str
+    table: str
+    task: str
+    shape: str
+    arm: str
+    seed: int
+    steps: int
+    parameters: int
+    validation: float
+    test: float
+    divergence: float
+    seconds: float
+    right: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and text."""
+        return asdict(self)
+
+
+def teach(room: Classroom, cell: Cell) -> Outcome:
+    """A student as the cell says, as it is after its last step: nothing is chosen on validation here."""
+    start = perf_counter()
+    spec = cell.shape.spec(room.model.config.spec_object, room.kind.head_for(room.task.label_names))
+    settings = cell.recipe.optimization
+    steps = cell.steps or settings.steps(len(room.train), len(room.task.label_names))
+    plan = plan_batches(room.train.lengths, settings.batch_size, steps, cell.seed)
+    lesson = room.lesson(room.start(spec, cell.recipe, cell.seed), cell.recipe, cell.seed)
+    logits = room.train_logits
+    room.ask_teacher()
+    with trained_words("data", [lesson.student, *lesson.teachers], [room.train]) as renumber:
+        train_briefly(
+            lesson, PlannedBatches(renumber(room.train), plan, logits, seed=cell.seed), cell.recipe.optimization
+        )
+    seconds = perf_counter() - start
+    validation = answer(lesson.student, room.validation, room.task.kind)
+    _, divergence = room.judge(validation)
+    test = encode(room.tokenizer, room.task.test, room.teacher.maximum_length, room.task.kind)
+    right = {
+        "validation": validation.argmax(-1) == room.validation.labels,
+        "test": answer(lesson.student, test, room.task.kind).argmax(-1) == test.labels,
+    }
+    return Outcome(
+        cell.key,
+        cell.stage,
+        cell.table,
+        cell.task,
+        cell.shape.name,
+        cell.arm,
+        cell.seed,
+        steps,
+        spec.parameters(),
+        float(right["validation"].mean()),
+        float(right["test"].mean()),
+        divergence,
+        round(seconds, 1),
+        {name: as_text(one) for name, one in right.items()},
+    )
+
+
+def references(room: Classroom) -> dict[str, Any]:
+    """Of a task: the teacher's and bag-of-words' right answers on both splits, and their number."""
+    words, found = bag_of_words(room.task), {}
+    splits: dict[str, Split] = {"validation": room.task.validation, "test": room.task.test}
+    for name, split in splits.items():
+        encoded = encode(room.tokenizer, split, room.teacher.maximum_length, room.task.kind)
+        wanted = np.array(split.labels)
+        found[name] = {
+            "examples": len(split),
+            "teacher": as_text(answer(room.model, encoded, room.task.kind).argmax(-1) == wanted),
+            "bag_of_words": as_text(words.predict(list(split.texts)) == wanted),
+        }
+    return found

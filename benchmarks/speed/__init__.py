@@ -1,0 +1,1 @@
+"""The contenders of `distillation_speed.py`, each a worker that trains for some steps and prints its rate."""

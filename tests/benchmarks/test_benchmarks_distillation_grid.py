@@ -1,0 +1,105 @@
+"""The grid teaches what is missing and nothing else, and its page says what the stored answers say."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_world import make_data, make_teacher
+
+from runs.errors import UserError
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import distillation_grid as grid  # noqa: E402
+from grid import cells, page, teaching  # noqa: E402
+
+SHAPE = cells.Shape(1, 16, 2, 32)
+
+
+def test_every_cell_has_a_place_of_its_own() -> None:
+    for stage in cells.STAGES:
+        found = list(cells.cells_of(stage, "task", 500, range(3)))
+        assert found and len({cell.place for cell in found}) == len(found)
+        assert {cell.seed for cell in found} == {0, 1, 2}
+
+
+def test_answers_are_kept_as_text() -> None:
+    right = np.random.default_rng(0).random(1001) < 0.7
+    assert (teaching.from_text(teaching.as_text(right), 1001) == right).all()
+
+
+def fabricated(arms: dict[str, list[float]], examples: int = 1000) -> dict[str, object]:
+    """Results of one task whose arms have these shares of right answers, a value a seed."""
+
+    def answers(share: float) -> str:
+        return teaching.as_text(np.arange(examples) < share * examples)
+
+    stored = {}
+    for arm, shares in arms.items():
+        for seed, share in enumerate(shares):
+            stored[f"{arm}{seed}"] = {
+                "stage": "tiny", "table": "1x16", "arm": arm, "seed": seed, "steps": 7, "divergence": 1 - share,
+                "seconds": 1.0, "right": {"validation": answers(share), "test": answers(share)},
+            }  # fmt: skip
+    reference = {"examples": examples, "teacher": answers(0.95), "bag_of_words": answers(0.6)}
+    return {"references": {"validation": reference, "test": reference}, "cells": stored}
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stage() -> cells.Tables:
+        """What a test compares."""
+        two = {"logits": cells.recipe(cells.ANSWERS), "labels": cells.recipe(cells.Term("labels"))}
+        return {"1x16": cells.of(SHAPE, two)}
+
+    monkeypatch.setattr(cells, "STAGES", {"tiny": stage})
+    monkeypatch.setattr(page, "STAGES", {"tiny": stage})
+    monkeypatch.setattr(grid, "STAGES", {"tiny": stage})
+    monkeypatch.setitem(page.TITLES, "tiny", "Tiny")
+    monkeypatch.setattr(grid, "LEAST_STEPS", 4)
+    monkeypatch.setattr(grid, "STEPS_PER_CLASS", 1)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_differences_are_those_of_the_stored_answers() -> None:
+    results = {"a": fabricated({"logits": [0.8, 0.82], "labels": [0.7, 0.72]}),
+               "b": fabricated({"logits": [0.5, 0.5], "labels": [0.5, 0.5]})}  # fmt: skip
+    text = page.page(results, "What was found.")
+    assert (
+        "What was found." in text and "| teacher | 95.0 | 95.0 |" in text and "| bag-of-words | 60.0 | 60.0 |" in text
+    )
+    first, second = (next(line for line in text.splitlines() if line.startswith(f"| {arm} |"))
+                     for arm in ("logits", "labels"))  # fmt: skip
+    assert "81.0 (2 seeds, 7 steps) | 50.0 (2 seeds, 7 steps)" in first
+    assert "| **-10.0 [-1" in second and "| +0.0 [+0.0, +0.0] |" in second and "**-5.0 [-" in second
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_is_there_is_not_taught_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAILORBIRD_HOME", str(tmp_path / "home"))
+    data = make_data(tmp_path / "data.csv")
+    teacher = make_teacher(tmp_path / "teacher", data)
+
+    def run(seeds: int) -> dict[str, object]:
+        grid.main(
+            [f"tone={data}"],
+            str(teacher),
+            ["tiny"],
+            seeds,
+            workers=1,
+            results=tmp_path / "r",
+            page_file=tmp_path / "p.md",
+        )
+        return dict(json.loads((tmp_path / "r" / "tone.json").read_text())["cells"])
+
+    one, two = run(1), run(2)
+    assert len(one) == 2 and len(two) == 4
+    assert {place: two[place] for place in one} == one, "seconds of training among them, so nothing was done again"
+    assert "| logits |" in (tmp_path / "p.md").read_text()
+
+
+def test_a_task_without_a_name_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="NAME=FOLDER"):
+        grid.main([str(tmp_path)], results=tmp_path, page_file=tmp_path / "p.md")
