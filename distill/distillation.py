@@ -130,9 +130,9 @@ def distil(
     room.ask_teacher()
     seen = np.arange(len(encoded)) if extra else draw_subset(len(encoded), subset, seed)
     if epochs is not None:
-        steps = max(1, round(epochs * steps_per_epoch(len(seen), settings.batch_size)))
+        steps = max(1, round(epochs * steps_per_epoch(len(seen), settings.examples_per_step)))
     steps = steps or settings.steps(len(seen))
-    plan = [seen[part] for part in plan_batches(encoded.lengths[seen], settings.batch_size, steps, seed)]
+    plan = [seen[part] for part in plan_batches(encoded.lengths[seen], settings.examples_per_step, steps, seed)]
     work = output.with_name(f".{output.name}.{identity}.training")
     lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
     models = [lesson.student, *lesson.teachers]

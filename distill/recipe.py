@@ -71,10 +71,22 @@ class Optimization:
     minimum_steps: int = 300
     patience: int | None = None
     """Checkpoints without a better score on validation after which a run ends; None: it never ends early."""
+    accumulate: int = 1
+    """Batches of a step: their gradients make one, as if all their texts had stood in one batch."""
+
+    def __post_init__(self) -> None:
+        """A step has whole batches."""
+        if not isinstance(self.accumulate, int) or self.accumulate < 1:
+            raise UserError(f"accumulate is {self.accumulate}: it must be a whole number of batches, 1 or more.")
+
+    @property
+    def examples_per_step(self) -> int:
+        """Texts of all batches of a step."""
+        return self.batch_size * self.accumulate
 
     def steps(self, examples: int) -> int:
         """Steps of a full run over so many examples."""
-        return max(self.minimum_steps, round(self.epochs * steps_per_epoch(examples, self.batch_size)))
+        return max(self.minimum_steps, round(self.epochs * steps_per_epoch(examples, self.examples_per_step)))
 
 
 @dataclass(frozen=True)

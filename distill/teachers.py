@@ -107,7 +107,7 @@ def _fine_tune(
     kind: str,
     masking: Masking | None,
 ) -> None:
-    plan = plan_batches(encoded.lengths, training.batch_size, training.steps(len(encoded)), seed)
+    plan = plan_batches(encoded.lengths, training.examples_per_step, training.steps(len(encoded)), seed)
     lesson = Lesson(model, (Term("labels"),), seed=seed, kind=kind)
     train(
         lesson,

@@ -14,6 +14,7 @@ from distill.curve import Curve
 from distill.lesson import Lesson
 from distill.numerics import training_device
 from distill.optimization import make_optimizer, make_schedule
+from distill.parts import parts_of
 from distill.recipe import Optimization
 from runs.files import write_bytes_atomic
 from runs.progress import Progress, Task
@@ -55,6 +56,8 @@ def _only(items: list[Batch]) -> Batch:
 class DistillTrainer(Trainer):
     """Walks a plan of batches through a `Lesson`; checkpoints hold its weights, optimizer, schedule and place."""
 
+    accumulate = 1
+    """Parts that a step's batch is learnt from in."""
     losses: list[torch.Tensor]
     """Of the steps since the last point of the curve."""
 
@@ -62,12 +65,16 @@ class DistillTrainer(Trainer):
         batches = cast(PlannedBatches, self.train_dataset)
         return DataLoader(batches, batch_size=1, shuffle=False, collate_fn=_only)
 
-    def compute_loss(
-        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> torch.Tensor:
-        loss: torch.Tensor = model(**inputs)["loss"]
-        self.losses.append(loss.detach())
-        return loss
+    def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
+        # The library's own accumulation would count batches of unequal size alike.
+        model.train()
+        total = torch.zeros((), device=self.args.device)
+        for part in parts_of(cast(Lesson, self.model), inputs, self.accumulate):
+            loss = model(**self._prepare_inputs(part))["loss"]
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        self.losses.append(total)
+        return total
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         # Weights alone: the pickled arguments that the base class adds are never read by anything here.
@@ -147,7 +154,7 @@ def train(
             callbacks=[_Advance(task), *([] if curve is None else [_Watch(curve, checkpoint_steps, losses)])],
             optimizers=(optimizer, make_schedule(optimizer, settings, len(batches))),
         )
-        trainer.losses = losses
+        trainer.losses, trainer.accumulate = losses, settings.accumulate
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     lesson.eval()
