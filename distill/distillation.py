@@ -25,7 +25,14 @@ from distill.teachers import Teacher
 from distill.trainer import train
 from distill.vocabulary import trained_words
 from runs.errors import UserError
-from runs.files import content_hash, folder_atomic, read_json, write_bytes_atomic, write_json_atomic
+from runs.files import (
+    content_hash,
+    folder_atomic,
+    read_json,
+    remove_leftovers,
+    write_bytes_atomic,
+    write_json_atomic,
+)
 from runs.progress import Progress
 from students.spec import StudentSpec
 
@@ -121,8 +128,11 @@ def distil(
     asked = {"steps": steps, "epochs": epochs, "subset": subset, "vocabulary": vocabulary}
     description = _identity(spec, teacher, task, recipe, seed, extra, **asked)
     identity = content_hash(description, 16)
+    work = output.with_name(f".{output.name}.{identity}.training")
     stored = _stored(output, identity)
+    remove_leftovers(output)
     if stored:
+        shutil.rmtree(work, ignore_errors=True)
         return stored
     start = perf_counter()
     room, settings = classroom(teacher, task), recipe.optimization
@@ -133,7 +143,6 @@ def distil(
         steps = max(1, round(epochs * steps_per_epoch(len(seen), settings.examples_per_step)))
     steps = steps or settings.steps(len(seen))
     plan = [seen[part] for part in plan_batches(encoded.lengths[seen], settings.examples_per_step, steps, seed)]
-    work = output.with_name(f".{output.name}.{identity}.training")
     lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
     models = [lesson.student, *lesson.teachers]
     with trained_words(vocabulary, models, [encoded, room.validation]) as renumber:
