@@ -21,7 +21,7 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 QUIET_LIBRARIES = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-"""Ours is the only progress that is shown: one of theirs would tell of every file that is opened. And every process that
+"""Ours is the only progress that is shown: one of theirs would tell of every file that is opened. And each process that
 trains with others would warn that no weight was left out of a step."""
 
 Command = Callable[..., dict[str, Any]]
