@@ -42,6 +42,9 @@ def curve_figure(learnt: Learnt, metric: str) -> go.Figure:
     for row, name in enumerate(QUANTITIES, start=1):
         values = [getattr(point, name) for point in learnt.points]
         figure.add_trace(go.Scatter(x=steps, y=values, mode="lines+markers", name=name, showlegend=False), row, 1)
+    scores = [point.score for point in learnt.points]
+    margin = max(0.01, 0.1 * (max(scores) - min(scores)))
+    figure.update_yaxes(range=[min(scores) - margin, max(scores) + margin], row=1)
     figure.add_vline(x=learnt.kept_step, line_dash="dash")
     figure.update_yaxes(rangemode="tozero", row=2)
     figure.update_yaxes(rangemode="tozero", row=3)

@@ -198,6 +198,8 @@ def _run(work: _Work, callbacks: Sequence[TrainerCallback] = (), curve: Curve | 
         # Stages and projections leave weights without a gradient in some steps, which must not be waited for.
         ddp_find_unused_parameters=True,
     )
+    # One process trains on one GPU; several GPUs are torchrun's.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     losses: list[torch.Tensor] = []
     watch = [_Watch(curve, work.checkpoint_steps, losses)] if work.has_curve else []
     trainer = DistillTrainer(
