@@ -2,12 +2,13 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 TORCHRUN = (
     "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0",
@@ -24,16 +25,15 @@ def command(name: str, *arguments: object, together: bool = False) -> list[str]:
 
 
 def start(line: list[str], home: Path, here: Path) -> "subprocess.Popen[str]":
-    """A command under way, with all its processes in a group of their own."""
+    """A command under way."""
     environment = {**os.environ, "TAILORBIRD_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        line, cwd=here, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
-    )
+    return subprocess.Popen(line, cwd=here, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
-    """SIGKILL to all processes of a command."""
-    os.killpg(process.pid, signal.SIGKILL)
+    """SIGKILL to a command and all that it started: what torchrun starts would outlive it."""
+    for one in (process, *psutil.Process(process.pid).children(recursive=True)):
+        one.kill()
     process.communicate()
 
 

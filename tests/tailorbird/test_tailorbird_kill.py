@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 import pytest
-from command_runs import command, finish, kill, start
+from command_runs import command, finish, start
 
 pytestmark = pytest.mark.faults
 MOMENTS = (0.15, 0.3, 0.45, 0.65, 0.9)
@@ -25,7 +25,8 @@ def kill_after(seconds: float, line: list[str], home: Path, here: Path) -> bool:
         process.communicate(timeout=seconds)
         return False
     except subprocess.TimeoutExpired:
-        kill(process)
+        process.kill()
+        process.communicate()
         return True
 
 
