@@ -2,7 +2,7 @@
 
 The first process runs as if it were alone: it alone reads, writes, judges and speaks. Wherever it comes to train, it
 tells the others what, and they learn from their share of every batch; in between they wait. All run on machines that
-share the folders of the run.
+share the folders of the run. In Python: `with assembled() as us: distil(…) if us.rank == 0 else follow()`.
 """
 
 import os
