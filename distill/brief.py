@@ -7,6 +7,7 @@ from distill.batches import PlannedBatches
 from distill.lesson import Lesson
 from distill.numerics import training_device
 from distill.optimization import make_optimizer, make_schedule
+from distill.parts import parts_of
 from distill.recipe import Optimization
 
 LAST_SHARE = 0.2
@@ -22,14 +23,16 @@ def train_briefly(lesson: Lesson, batches: PlannedBatches, settings: Optimizatio
     schedule = make_schedule(optimizer, settings, len(batches))
     losses = []
     for step in range(len(batches)):
-        batch = {name: tensor.to(device) for name, tensor in batches[step].items()}
-        loss = lesson(**batch)["loss"]
-        loss.backward()
+        loss = torch.zeros((), device=device)
+        for part in parts_of(lesson, batches[step], settings.accumulate):
+            term = lesson(**{name: tensor.to(device) for name, tensor in part.items()})["loss"]
+            term.backward()
+            loss += term.detach()
         clip_grad_norm_(lesson.parameters(), settings.clip)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.detach())
+        losses.append(loss)
     lesson.eval()
     last = max(1, round(len(losses) * LAST_SHARE))
     return float(torch.stack(losses[-last:]).mean())

@@ -27,7 +27,14 @@ from distill.teachers import Teacher
 from distill.trainer import train
 from distill.vocabulary import trained_words
 from runs.errors import UserError
-from runs.files import content_hash, folder_atomic, read_json, write_bytes_atomic, write_json_atomic
+from runs.files import (
+    content_hash,
+    folder_atomic,
+    read_json,
+    remove_leftovers,
+    write_bytes_atomic,
+    write_json_atomic,
+)
 from runs.progress import Progress
 from students.spec import StudentSpec
 
@@ -125,8 +132,11 @@ def distil(
     asked = {"steps": steps, "epochs": epochs, "subset": subset, "vocabulary": vocabulary}
     description = _identity(spec, teacher, task, recipe, seed, extra, **asked)
     identity = content_hash(description, 16)
+    work = output.with_name(f".{output.name}.{identity}.training")
     stored = _stored(output, identity)
+    remove_leftovers(output)
     if stored:
+        shutil.rmtree(work, ignore_errors=True)
         return stored
     start = perf_counter()
     room, settings = classroom(teacher, task), recipe.optimization
@@ -134,10 +144,9 @@ def distil(
     room.ask_teacher()
     seen = np.arange(len(encoded)) if extra else draw_subset(len(encoded), subset, seed)
     if epochs is not None:
-        steps = max(1, round(epochs * steps_per_epoch(len(seen), settings.batch_size)))
+        steps = max(1, round(epochs * steps_per_epoch(len(seen), settings.examples_per_step)))
     steps = steps or settings.steps(len(seen), len(task.label_names))
-    plan = [seen[part] for part in plan_batches(encoded.lengths[seen], settings.batch_size, steps, seed)]
-    work = output.with_name(f".{output.name}.{identity}.training")
+    plan = [seen[part] for part in plan_batches(encoded.lengths[seen], settings.examples_per_step, steps, seed)]
     lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
     models = [lesson.student, *lesson.teachers]
     with trained_words(vocabulary, models, [encoded, room.validation]) as renumber:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.batches import Batch
+from distill.counts import UNITS, counted
 from distill.features import Features, extract, feature_widths, no_gradient_features
 from distill.kinds import KINDS
 from distill.matching import Pairs, layer_pairs
@@ -90,10 +91,15 @@ class Lesson(nn.Module):
         return torch.stack(losses).mean()
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
-        """The weighted sum of the terms that act at this share of the run."""
+        """The weighted sum of the terms that act at this share of the run.
+
+        For a part of a batch, which says with `whole` what the whole counts, its share of the whole batch's loss
+        (`distill.parts`).
+        """
         inputs: Batch = batch
         share_done = float(inputs["share_done"])
-        active = self._active(share_done)
+        shares = self._shares(inputs)
+        active = [(number, term) for number, term in self._active(share_done) if shares[number] > 0]
         objectives = {number: OBJECTIVES[term.objective] for number, term in active}
         wants = frozenset[str]().union(*(o.wants for o in objectives.values() if isinstance(o, LayerObjective)))
         with mixed_precision(inputs["input_ids"].device):
@@ -102,7 +108,8 @@ class Lesson(nn.Module):
             asked = "teacher_logits" not in inputs and any(needs_answers(term) for _, term in active)
             teacher = no_gradient_features(self._teacher[0], inputs, wants) if wants or asked else None
             answers = teacher.logits if teacher is not None and asked else inputs.get("teacher_logits")
-            total = torch.zeros((), device=student.logits.device)
+            # A part with nothing to learn from still has gradients, all of them 0.
+            total = torch.zeros((), device=student.logits.device) if active else student.logits.sum() * 0.0
             for number, term in active:
                 objective = objectives[number]
                 if isinstance(objective, AnswerObjective):
@@ -110,8 +117,16 @@ class Lesson(nn.Module):
                 else:
                     assert teacher is not None
                     loss = self._layers(number, objective, student, teacher)
-                total = total + term.weight_at(share_done) * loss
+                total = total + term.weight_at(share_done) * shares[number] * loss
         return {"loss": total}
+
+    def _shares(self, inputs: Batch) -> list[float]:
+        """How much of the whole batch each term sees here."""
+        if "whole" not in inputs:
+            return [1.0] * len(self.terms)
+        part, whole = counted(inputs, self.kind), inputs["whole"].cpu().clamp(min=1)
+        share = dict(zip(UNITS, (part / whole).tolist(), strict=True))
+        return [share[OBJECTIVES[term.objective].per] for term in self.terms]
 
     def _answers(self, term: Term, student: Features, teacher: Tensor | None, labels: Tensor) -> Answers:
         """What a term compares: the teacher's answers as its shift leaves them, at its temperature."""

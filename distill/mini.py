@@ -49,7 +49,7 @@ def mini_distil(
     room = classroom(teacher, task)
     settings = recipe.optimization
     seen = draw_subset(len(room.train), subset, seed)
-    plan = [seen[part] for part in plan_batches(room.train.lengths[seen], settings.batch_size, steps, seed)]
+    plan = [seen[part] for part in plan_batches(room.train.lengths[seen], settings.examples_per_step, steps, seed)]
     lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
     loss = train_briefly(lesson, room.batches(plan, seed), settings)
     logits = answer(lesson.student, room.validation, task.kind, mixed=True, prepare=room.masking)

@@ -73,11 +73,23 @@ class Optimization:
     """Many classes take longer to tell apart, however few examples there are."""
     patience: int | None = None
     """Checkpoints without a better score on validation after which a run ends; None: it never ends early."""
+    accumulate: int = 1
+    """Batches of a step: their gradients make one, as if all their texts had stood in one batch."""
+
+    def __post_init__(self) -> None:
+        """A step has whole batches."""
+        if not isinstance(self.accumulate, int) or self.accumulate < 1:
+            raise UserError(f"accumulate is {self.accumulate}: it must be a whole number of batches, 1 or more.")
+
+    @property
+    def examples_per_step(self) -> int:
+        """Texts of all batches of a step."""
+        return self.batch_size * self.accumulate
 
     def steps(self, examples: int, classes: int = 0) -> int:
         """Steps of a full run over so many examples of so many classes."""
         least = max(self.minimum_steps, self.steps_per_class * classes)
-        return max(least, round(self.epochs * steps_per_epoch(examples, self.batch_size)))
+        return max(least, round(self.epochs * steps_per_epoch(examples, self.examples_per_step)))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from distill.masking import Masking, masking_of
 from distill.recipe import Optimization, Term
 from distill.trainer import train
 from runs.errors import UserError
-from runs.files import content_hash, folder_atomic, read_json, write_json_atomic
+from runs.files import content_hash, folder_atomic, read_json, remove_leftovers, write_json_atomic
 from runs.home import home_folder
 from runs.progress import Progress
 from students.bert import load_model
@@ -107,7 +107,7 @@ def _fine_tune(
     kind: str,
     masking: Masking | None,
 ) -> None:
-    plan = plan_batches(encoded.lengths, training.batch_size, training.steps(len(encoded)), seed)
+    plan = plan_batches(encoded.lengths, training.examples_per_step, training.steps(len(encoded)), seed)
     lesson = Lesson(model, (Term("labels"),), seed=seed, kind=kind)
     train(
         lesson,
@@ -148,10 +148,12 @@ def prepare_teacher(
     identity = content_hash([SCHEMA, weights_hash(checkpoint), task.content_hash, fine_tuning, MAXIMUM_LENGTH], 16)
     place = home_folder("teachers") / identity
     with FileLock(home_folder("teachers") / f".{identity}.lock"):
+        work = place.with_name(f"{identity}.training")
+        remove_leftovers(place)
         if (place / TEACHER_FILE).is_file():
+            shutil.rmtree(work, ignore_errors=True)
             progress.say(f"teacher {name}, fitted to {task.name}: found in {place}")
             return _read(place)
-        work = place.with_name(f"{identity}.training")
         masking = masking_of(task.kind, tokenizer)
         length = fitting_length(tokenizer, task, found.config.spec_object.maximum_positions)
         model = found

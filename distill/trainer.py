@@ -1,6 +1,13 @@
-"""Long training: a `transformers.Trainer` that can be killed at any step and ends with the same weights."""
+"""Long training: a `transformers.Trainer` that can be killed at any step and ends with the same weights.
+
+Several processes that torchrun started train together (`distill.team`): the gradients of their shares of a batch are
+averaged, so that the weights are those of one process up to rounding, and the same in all.
+"""
 
 import shutil
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +21,9 @@ from distill.curve import Curve
 from distill.lesson import Lesson
 from distill.numerics import training_device
 from distill.optimization import make_optimizer, make_schedule
+from distill.parts import parts_of
 from distill.recipe import Optimization
+from distill.team import team
 from runs.files import write_bytes_atomic
 from runs.progress import Progress, Task
 
@@ -33,9 +42,9 @@ class _Advance(TrainerCallback):
 
 
 class _Watch(TrainerCallback):
-    """Takes a point of the curve wherever a checkpoint is due, and at the end."""
+    """Takes a point of the curve wherever a checkpoint is due, and at the end; the first process says when it is."""
 
-    def __init__(self, curve: Curve, every: int, losses: list[torch.Tensor]) -> None:
+    def __init__(self, curve: Curve | None, every: int, losses: list[torch.Tensor]) -> None:
         self._curve, self._every, self._losses = curve, every, losses
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -43,8 +52,10 @@ class _Watch(TrainerCallback):
             return
         loss = float(torch.stack(self._losses).mean()) if self._losses else 0.0
         self._losses.clear()
-        self._curve.add(state.global_step, loss)
-        if self._curve.has_ended:
+        loss = team().total(loss)
+        if self._curve is not None:
+            self._curve.add(state.global_step, loss)
+        if team().shared(self._curve is not None and self._curve.has_ended):
             control.should_training_stop = True
 
 
@@ -55,19 +66,30 @@ def _only(items: list[Batch]) -> Batch:
 class DistillTrainer(Trainer):
     """Walks a plan of batches through a `Lesson`; checkpoints hold its weights, optimizer, schedule and place."""
 
+    accumulate = 1
+    """Parts that a step's batch is learnt from in."""
     losses: list[torch.Tensor]
-    """Of the steps since the last point of the curve."""
+    """Of the steps since the last point of the curve, this process's shares of them."""
 
     def get_train_dataloader(self) -> DataLoader[Batch]:
         batches = cast(PlannedBatches, self.train_dataset)
         return DataLoader(batches, batch_size=1, shuffle=False, collate_fn=_only)
 
-    def compute_loss(
-        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> torch.Tensor:
-        loss: torch.Tensor = model(**inputs)["loss"]
-        self.losses.append(loss.detach())
-        return loss
+    def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
+        # The library's own accumulation would count batches of unequal size alike.
+        model.train()
+        total = torch.zeros((), device=self.args.device)
+        us = team()
+        parts = parts_of(cast(Lesson, self.model), inputs, self.accumulate, us.rank, us.size)
+        for place, part in enumerate(parts):
+            last = place == len(parts) - 1
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                loss = model(**self._prepare_inputs(part))["loss"]
+                # The mean that is taken over processes must be the sum of their shares.
+                self.accelerator.backward(loss * us.size)
+            total += loss.detach()
+        self.losses.append(total)
+        return total
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         # Weights alone: the pickled arguments that the base class adds are never read by anything here.
@@ -77,8 +99,10 @@ class DistillTrainer(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-        write_bytes_atomic(folder / COMPLETE, b"")
+        team().wait()
+        if self.args.should_save:
+            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+            write_bytes_atomic(folder / COMPLETE, b"")
 
 
 def _step_of(folder: Path) -> int:
@@ -114,14 +138,54 @@ def train(
     student ends as it was at its best on validation.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = newest_checkpoint(folder)
+    done = _step_of(checkpoint) if checkpoint else 0
+    if curve is not None and curve.resume(done):
+        curve.restore()
+        lesson.eval()
+        return
+    work = _Work(lesson, batches, settings, folder, checkpoint, checkpoint_steps, seed, curve is not None)
+    with progress.task(label, len(batches), done) as task:
+        if team().size > 1:
+            lesson.to_device(torch.device("cpu"))
+        team().shared(work)
+        _run(work, [_Advance(task)], curve)
+    lesson.eval()
+    if curve is not None:
+        curve.restore()
+
+
+def follow() -> None:
+    """What a process that is not the first does: train with it whenever it does, until nothing more will come."""
+    while (work := team().shared(None)) is not None:
+        _run(work)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What is to be trained, as one process tells it the others."""
+
+    lesson: Lesson
+    batches: PlannedBatches
+    settings: Optimization
+    folder: Path
+    checkpoint: Path | None
+    checkpoint_steps: int
+    seed: int
+    has_curve: bool
+
+
+def _run(work: _Work, callbacks: Sequence[TrainerCallback] = (), curve: Curve | None = None) -> None:
     device = training_device()
-    lesson.to_device(device)
-    optimizer = make_optimizer(lesson, settings)
+    us, settings = team(), work.settings
+    us.training = True
+    work.lesson.to_device(device)
+    optimizer = make_optimizer(work.lesson, settings)
     arguments = TrainingArguments(
-        output_dir=str(folder),
-        max_steps=len(batches),
+        output_dir=str(work.folder),
+        max_steps=len(work.batches),
         save_strategy="steps",
-        save_steps=checkpoint_steps,
+        save_steps=work.checkpoint_steps,
         save_total_limit=KEPT_CHECKPOINTS,
         logging_strategy="no",
         report_to="none",
@@ -130,26 +194,22 @@ def train(
         max_grad_norm=settings.clip,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
-        seed=seed,
+        seed=work.seed,
+        # Stages and projections leave weights without a gradient in some steps, which must not be waited for.
+        ddp_find_unused_parameters=True,
     )
-    checkpoint = newest_checkpoint(folder)
-    done = _step_of(checkpoint) if checkpoint else 0
+    # One process trains on one GPU; several GPUs are torchrun's.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
     losses: list[torch.Tensor] = []
-    if curve is not None and curve.resume(done):
-        curve.restore()
-        lesson.eval()
-        return
-    with progress.task(label, len(batches), done) as task:
-        trainer = DistillTrainer(
-            model=lesson,
-            args=arguments,
-            train_dataset=batches,
-            callbacks=[_Advance(task), *([] if curve is None else [_Watch(curve, checkpoint_steps, losses)])],
-            optimizers=(optimizer, make_schedule(optimizer, settings, len(batches))),
-        )
-        trainer.losses = losses
-        trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    lesson.eval()
-    if curve is not None:
-        curve.restore()
+    watch = [_Watch(curve, work.checkpoint_steps, losses)] if work.has_curve else []
+    trainer = DistillTrainer(
+        model=work.lesson,
+        args=arguments,
+        train_dataset=work.batches,
+        callbacks=[*callbacks, *watch],
+        optimizers=(optimizer, make_schedule(optimizer, settings, len(work.batches))),
+    )
+    trainer.losses, trainer.accumulate = losses, settings.accumulate
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=str(work.checkpoint) if work.checkpoint else None)
+    us.training = False

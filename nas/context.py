@@ -54,15 +54,16 @@ class Context:
     @property
     def tryout(self) -> Tryout:
         """What every candidate is tried on."""
-        batch_size = self.recipe.optimization.batch_size
-        steps = self.effort.mini_steps(len(self.ground.task.train), batch_size)
+        examples = self.recipe.optimization.examples_per_step
+        steps = self.effort.mini_steps(len(self.ground.task.train), examples)
         return Tryout(self.teacher, self.ground.task, self.recipe, steps, self.effort.subset, self.settings.seed)
 
     @property
     def full_steps(self) -> int | None:
         """Optimizer steps of a full distillation; None leaves it to the recipe."""
         optimization = self.recipe.optimization
-        return self.effort.full_steps(len(self.ground.task.train), optimization.batch_size, optimization.epochs)
+        examples = optimization.examples_per_step
+        return self.effort.full_steps(len(self.ground.task.train), examples, optimization.epochs)
 
     @contextmanager
     def store(self) -> Iterator[SampleStore]:

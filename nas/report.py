@@ -6,7 +6,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from distill.curve_figure import curve_figure, read_learnt
 from nas.budget import Budget
+from nas.context import RESULTS
+from nas.delivery import CHECKPOINT
 from nas.scoring import shape_text
 from runs.folder import RunFolder
 from runs.report import Report
@@ -35,6 +38,9 @@ def _chapter(report: Report, run: RunFolder, budget: Budget, verdict: dict[str, 
         f"{100 * schedule['subset']:.0f} % of the training data, seed {verdict['seed']}."
     )
     report.table(("what", "value"), verdict_rows(verdict))
+    learnt = read_learnt(run.path / RESULTS / budget.label / CHECKPOINT)
+    report.text(f"{learnt.text} Training loss is the mean since the point before.")
+    report.figure(curve_figure(learnt, verdict["score"]["metric"]))
     report.text("The exported files, timed on ONNX Runtime.")
     columns = ("file", "precision", "bytes", "latency_ms", "agreement")
     report.table(columns, [[file[column] for column in columns] for file in verdict["student"]["files"]])

@@ -153,7 +153,7 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         final_epochs=optimization.epochs,
         train_size=len(ground.task.train),
         tokens=ground.mean_tokens,
-        batch_size=optimization.batch_size,
+        batch_size=optimization.examples_per_step,
     )
 
 

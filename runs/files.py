@@ -100,3 +100,9 @@ def folder_atomic(path: Path) -> Iterator[Path]:
             os.replace(scratch, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a kill in the middle of `folder_atomic(path)` left; nobody else may be writing that folder."""
+    for leftover in path.parent.glob(f".{path.name}.*.part"):
+        shutil.rmtree(leftover, ignore_errors=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tailorbird import options, render
-from tailorbird.console import run_command
+from tailorbird.console import run_command, run_shared_command
 
 
 def profile_device(
@@ -315,8 +315,8 @@ def nas_search_main() -> None:
 
 
 def distill_student_main() -> None:
-    """Console script `distill-student`."""
-    run_command("distill-student", distill_student, render.distilled)
+    """Console script `distill-student`, which torchrun may start several times over."""
+    run_shared_command("distill-student", distill_student, render.distilled)
 
 
 def export_student_main() -> None:

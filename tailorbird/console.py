@@ -20,6 +20,10 @@ from runs.installation import check_one_parent
 BAD_INPUT = 2
 INTERRUPTED = 130
 
+QUIET_LIBRARIES = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+"""Ours is the only progress that is shown: one of theirs would tell of every file that is opened. And each process that
+trains with others would warn that no weight was left out of a step."""
+
 Command = Callable[..., dict[str, Any]]
 Renderer = Callable[[dict[str, Any]], None]
 
@@ -28,8 +32,7 @@ def run_command(name: str, function: Command, render: Renderer) -> None:
     """Run `function` as the command `name` over `sys.argv`, print its result, and exit."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(name=name)(_with_json_flag(function, render))
-    # Ours is the only progress that is shown; theirs would tell of every file that is opened.
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.update(QUIET_LIBRARIES | os.environ)
     try:
         check_one_parent()
         status = app(standalone_mode=False, prog_name=name)
@@ -45,6 +48,20 @@ def run_command(name: str, function: Command, render: Renderer) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(status or 0)
+
+
+def run_shared_command(name: str, function: Command, render: Renderer) -> None:
+    """As `run_command`; of processes that torchrun started, the first runs it and the others train with it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        run_command(name, function, render)
+    os.environ.update(QUIET_LIBRARIES | os.environ)
+    from distill.team import assembled
+    from distill.trainer import follow
+
+    with assembled() as team:
+        if team.rank == 0:
+            run_command(name, function, render)
+        follow()
 
 
 def _complain(name: str, sentence: str) -> int:

@@ -20,6 +20,7 @@ from runs.folder import open_run
 from runs.progress import Progress
 from students.bert import load_model
 from students.spec import StudentSpec
+from tailorbird.distilled_report import REPORT_FILE, write_distilled_report
 
 STUDENT = "student"
 """Folder of the finished checkpoint inside the run folder."""
@@ -107,4 +108,6 @@ def distill_one(
                 "scores": {"teacher": dict(above.scores), "student": dict(below.scores)},
             }
 
-        return {**run.stage("distilled", taught), "student": str(run.path / STUDENT)}
+        result = run.stage("distilled", taught)
+        write_distilled_report(run.path / REPORT_FILE, result, run.path / STUDENT)
+        return {**result, "student": str(run.path / STUDENT)}

@@ -58,7 +58,7 @@ def teach(room: Classroom, cell: Cell) -> Outcome:
     spec = cell.shape.spec(room.model.config.spec_object, room.kind.head_for(room.task.label_names))
     settings = cell.recipe.optimization
     steps = cell.steps or settings.steps(len(room.train), len(room.task.label_names))
-    plan = plan_batches(room.train.lengths, settings.batch_size, steps, cell.seed)
+    plan = plan_batches(room.train.lengths, settings.examples_per_step, steps, cell.seed)
     lesson = room.lesson(room.start(spec, cell.recipe, cell.seed), cell.recipe, cell.seed)
     logits = room.train_logits
     room.ask_teacher()

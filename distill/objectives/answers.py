@@ -13,7 +13,7 @@ from students.headed import UNLABELLED
 SMALL = 1e-6
 
 
-@answer_objective("labels", needs_teacher=False)
+@answer_objective("labels", needs_teacher=False, per="labels")
 def hard_labels(answers: Answers) -> Tensor:
     """Cross entropy with the data's labels; their mean squared error where they are values. No teacher.
 

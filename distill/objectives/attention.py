@@ -34,14 +34,14 @@ def _scores(student: Features, teacher: Features, match: Match) -> tuple[Tensor,
     return _alike(ours, [teacher.attention_scores[layer].float() for layer in match.teacher_layers])
 
 
-@layer_objective("attention", SCORES)
+@layer_objective("attention", SCORES, per="pairs")
 def attention_squared_error(student: Features, teacher: Features, match: Match) -> Tensor:
     """MSE of the scores Q·Kᵀ/√d of each head, over pairs of real tokens (TinyBERT, Jiao et al. 2020)."""
     ours, theirs = _scores(student, teacher, match)
     return masked_pair_mean((ours - theirs).square().mean(1), student.mask)
 
 
-@layer_objective("attention-sum", SCORES)
+@layer_objective("attention-sum", SCORES, per="pairs")
 def attention_sum_squared_error(student: Features, teacher: Features, match: Match) -> Tensor:
     """MSE of the scores summed over heads, over the number of heads, which may differ (TextBrewer's, but for that)."""
     ours = student.attention_scores[match.student_layer].float().mean(1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from distill.counts import Unit
 from distill.features import Features
 from runs.registry import Registry
 
@@ -52,10 +53,11 @@ LayerLoss = Callable[[Features, Features, Match], Tensor]
 
 @dataclass(frozen=True)
 class AnswerObjective:
-    """A loss of answers."""
+    """A loss of answers, and what it is the mean over (`distill.counts`)."""
 
     loss: AnswerLoss
     needs_teacher: bool = True
+    per: Unit = "answers"
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,14 @@ class LayerObjective:
     """A loss of one matched pair of layers (student's features, teacher's, which layers), and the features it wants.
 
     `projects` names the feature of the student that is brought to the teacher's width first. `of_embedding` says that
-    it makes sense for the embedding as well.
+    it makes sense for the embedding as well. `per` is what the loss is the mean over (`distill.counts`).
     """
 
     loss: LayerLoss
     wants: frozenset[str]
     projects: str | None = None
     of_embedding: bool = False
+    per: Unit = "tokens"
 
 
 Objective = AnswerObjective | LayerObjective
@@ -77,23 +80,25 @@ Objective = AnswerObjective | LayerObjective
 OBJECTIVES: Registry[Objective] = Registry("objective")
 
 
-def answer_objective(name: str, needs_teacher: bool = True) -> Callable[[AnswerLoss], AnswerLoss]:
+def answer_objective(
+    name: str, needs_teacher: bool = True, per: Unit = "answers"
+) -> Callable[[AnswerLoss], AnswerLoss]:
     """Decorator that files a loss of answers under `name`."""
 
     def file(loss: AnswerLoss) -> AnswerLoss:
-        OBJECTIVES.register(name)(AnswerObjective(loss, needs_teacher))
+        OBJECTIVES.register(name)(AnswerObjective(loss, needs_teacher, per))
         return loss
 
     return file
 
 
 def layer_objective(
-    name: str, *wants: str, projects: str | None = None, of_embedding: bool = False
+    name: str, *wants: str, projects: str | None = None, of_embedding: bool = False, per: Unit = "tokens"
 ) -> Callable[[LayerLoss], LayerLoss]:
     """Decorator that files a loss of layers, which looks at the features `wants`, under `name`."""
 
     def file(loss: LayerLoss) -> LayerLoss:
-        OBJECTIVES.register(name)(LayerObjective(loss, frozenset(wants), projects, of_embedding))
+        OBJECTIVES.register(name)(LayerObjective(loss, frozenset(wants), projects, of_embedding, per))
         return loss
 
     return file

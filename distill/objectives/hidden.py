@@ -40,7 +40,7 @@ def hidden_cosine(student: Features, teacher: Features, match: Match) -> Tensor:
     return masked_mean(1 - F.cosine_similarity(ours, theirs, dim=-1, eps=SMALL), student.mask)
 
 
-@layer_objective("pkd", HIDDEN, projects=HIDDEN)
+@layer_objective("pkd", HIDDEN, projects=HIDDEN, per="texts")
 def patient(student: Features, teacher: Features, match: Match) -> Tensor:
     """‖W·c_student / ‖W·c_student‖ - c_teacher / ‖c_teacher‖‖² of the first token's states c (PKD, Sun et al. 2019)."""
     ours, theirs = (F.normalize(states[:, 0], dim=-1) for states in _states(student, teacher, match))
@@ -53,7 +53,7 @@ def _token_gram(states: Tensor) -> Tensor:
     return states @ states.transpose(1, 2) / states.shape[-1]
 
 
-@layer_objective("mmd", HIDDEN, of_embedding=True)
+@layer_objective("mmd", HIDDEN, of_embedding=True, per="pairs")
 def token_likeness(student: Features, teacher: Features, match: Match) -> Tensor:
     """MSE between H·Hᵀ / width of student and teacher, over pairs of real tokens; widths may differ.
 
@@ -72,7 +72,7 @@ def _flow(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
     return before.transpose(1, 2) @ after / real.sum(1, keepdim=True).clamp(min=1)
 
 
-@layer_objective("fsp", HIDDEN, projects=HIDDEN)
+@layer_objective("fsp", HIDDEN, projects=HIDDEN, per="texts")
 def solving_flow(student: Features, teacher: Features, match: Match) -> Tensor:
     """MSE between Gram matrices of what goes into a layer and what comes out of it (FSP, Yim et al. 2017).
 

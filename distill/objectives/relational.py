@@ -28,7 +28,7 @@ def _distances(texts: Tensor) -> Tensor:
     return distances / distances.sum().clamp(min=SMALL) * (len(texts) * (len(texts) - 1))
 
 
-@layer_objective("rkd-distance", "hidden_states")
+@layer_objective("rkd-distance", "hidden_states", per="texts")
 def distances_apart(student: Features, teacher: Features, match: Match) -> Tensor:
     """Huber loss between the distances of all pairs of texts, each in units of its side's mean distance."""
     ours, theirs = (_distances(texts) for texts in _texts(student, teacher, match))
@@ -41,7 +41,7 @@ def _angles(texts: Tensor) -> Tensor:
     return directions @ directions.transpose(1, 2)
 
 
-@layer_objective("rkd-angle", "hidden_states")
+@layer_objective("rkd-angle", "hidden_states", per="texts")
 def angles_between(student: Features, teacher: Features, match: Match) -> Tensor:
     """Huber loss between the cosines of the angles in all triples of texts."""
     ours, theirs = _texts(student, teacher, match)

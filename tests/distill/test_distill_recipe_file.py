@@ -61,6 +61,8 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("learning_rate: 1.0e-3, ", "", "the optimization lacks learning_rate"),
         ("optimization: {", "optimisation: {", "unknown key 'optimisation': use one of optimization, "),
         ("layer_map: [0, 1]", "initialization: slice", "unknown initialization 'slice': use one of sliced, "),
+        ("batch_size: 16", "accumulate: 0", "accumulate is 0: it must be a whole number of batches"),
+        ("batch_size: 16", "accumulate: 1.5", "accumulate is 1.5: it must be a whole number of batches"),
         ("terms:", "terms: [", "cannot be read as YAML"),
     ],
 )

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runs.errors import UserError
-from runs.files import content_hash, file_sha256, folder_atomic, read_json, write_bytes_atomic, write_json_atomic
+from runs.files import (
+    content_hash,
+    file_sha256,
+    folder_atomic,
+    read_json,
+    remove_leftovers,
+    write_bytes_atomic,
+    write_json_atomic,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -100,3 +108,11 @@ def test_a_folder_whose_making_fails_leaves_the_old_one(tmp_path):
         raise RuntimeError
     assert [file.name for file in place.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [place]
+
+
+def test_leftovers_of_one_folder_alone_are_removed(tmp_path):
+    for name in (".student.abc.part", ".student-2.abc.part", "student"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text("1")
+    remove_leftovers(tmp_path / "student")
+    assert {path.name for path in tmp_path.iterdir()} == {".student-2.abc.part", "student"}

@@ -2,12 +2,8 @@
 
 import hashlib
 import json
-import os
-import signal
 import sqlite3
 import subprocess
-import sys
-import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -15,27 +11,11 @@ from typing import Any
 
 import optuna
 import pytest
+from command_runs import command, finish, start
 
 pytestmark = pytest.mark.faults
 MOMENTS = (0.15, 0.3, 0.45, 0.65, 0.9)
 """Shares of an undisturbed run's seconds; each kill is that long after the start that follows the one before."""
-
-
-def command(name: str, *arguments: object) -> list[str]:
-    main = name.replace("-", "_") + "_main"
-    return [sys.executable, "-P", "-c", f"from tailorbird.commands import {main} as main; main()", *map(str, arguments)]
-
-
-def start(line: list[str], home: Path, here: Path) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "TAILORBIRD_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(line, cwd=here, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(line: list[str], home: Path, here: Path) -> tuple[dict[str, Any], float]:
-    begun = time.monotonic()
-    out, err = (process := start(line, home, here)).communicate(timeout=600)
-    assert process.returncode == 0, err
-    return json.loads(out), time.monotonic() - begun
 
 
 def kill_after(seconds: float, line: list[str], home: Path, here: Path) -> bool:
@@ -45,7 +25,7 @@ def kill_after(seconds: float, line: list[str], home: Path, here: Path) -> bool:
         process.communicate(timeout=seconds)
         return False
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.communicate()
         return True
 

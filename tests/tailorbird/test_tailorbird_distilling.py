@@ -1,0 +1,69 @@
+"""`distill-student` as people start it: alone, and in two processes by torchrun; and what it leaves."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from command_runs import command, finish
+from safetensors.torch import load_file
+
+from students.spec import uniform_spec
+
+RECIPE = """
+terms:
+  - {objective: hidden, end: 0.4}
+  - {objective: logits, temperature: 2.0, start: 0.4}
+optimization: {learning_rate: 1.0e-3, epochs: 1, batch_size: 16, accumulate: 2, minimum_steps: 30}
+"""
+STUDENT_FILES = {
+    "README.md", "config.json", "curve.json", "distilled.json", "model.safetensors", "tokenizer.json",
+    "tokenizer_config.json",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(world: Any, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The same distillation by one process and by two, with what each prints."""
+    here = tmp_path_factory.mktemp("distilling")
+    (here / "mine.yaml").write_text(RECIPE)
+    spec = uniform_spec(2, 32, 2, 64, vocabulary_size=33, maximum_positions=32)
+    (here / "spec.json").write_text(json.dumps(spec.to_json()))
+    found = {}
+    for name in ("one", "two"):
+        line = command(
+            "distill-student", "--student", "spec.json", "--teacher", world.teacher, "--data", world.data, "--recipe",
+            "mine.yaml", "--output", name, "--json", together=name == "two",
+        )  # fmt: skip
+        found[name], _ = finish(line, here / "home", here)
+    return SimpleNamespace(here=here, **found)
+
+
+def weights(folder: Path) -> torch.Tensor:
+    found = load_file(folder / "model.safetensors")
+    return torch.cat([found[name].flatten() for name in sorted(found)])
+
+
+def test_two_processes_make_the_student_of_one(runs: Any) -> None:
+    one, two = (runs.here / name / "student" for name in ("one", "two"))
+    wanted, got = weights(one), weights(two)
+    assert not torch.equal(got, wanted), "halves of batches are summed in another order, unless nobody shared them"
+    assert float((got - wanted).norm() / wanted.norm()) < 2e-3
+    (alone,), (shared,) = (json.loads((folder / "curve.json").read_text()) for folder in (one, two))
+    assert shared["step"] == alone["step"] == 30
+    assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-3)
+    assert shared["divergence"] == pytest.approx(alone["divergence"], rel=2e-2)
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_a_run_leaves_a_student_and_a_report(name: str, runs: Any) -> None:
+    folder = runs.here / name
+    assert {path.name for path in folder.iterdir()} == {".lock", "run.json", "report.html", "student"}
+    assert {path.name for path in (folder / "student").iterdir()} == STUDENT_FILES
+    result = getattr(runs, name)
+    assert result["steps"] == 30 and result["student"] == str(folder / "student")
+    page = (folder / "report.html").read_text()
+    assert "learnt for 30 steps and is kept as it was after 30" in page
+    assert page.count("plotly-graph-div") == 1 and "accuracy on validation" in page
