@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -148,10 +147,6 @@ class Classroom:
             table = encoder_of(self.model).embeddings.word.weight.detach().float().cpu().numpy()
             encoded = with_replacements(encoded, table, extra.replacement, self.tokenizer.all_special_ids, seed)
         return encoded, self._logits(f"train-{extra.content_hash}-{seed}", encoded, mixed=True)
-
-    def batches(self, plan: list[npt.NDArray[np.int64]], seed: int) -> PlannedBatches:
-        """Batches of the train split with the teacher's answers, words hidden where the task is to find them."""
-        return PlannedBatches(self.train, plan, self.train_logits, self.masking, seed)
 
     def lesson(self, student: StudentPreTrainedModel, recipe: Recipe, seed: int) -> Lesson:
         """The student under the recipe, with the teacher beside it where its stored answers are not enough."""

@@ -114,15 +114,15 @@ def distil(
     steps: int | None = None,
     epochs: float | None = None,
     subset: float = 1.0,
-    vocabulary: str = "all",
+    vocabulary: str = "auto",
     extra: Extra = NOTHING,
     checkpoint_steps: int = CHECKPOINT_STEPS,
 ) -> Distilled:
     """Teach a student of shape `spec` and leave it in `output` (save_pretrained, tokenizer, card, record).
 
     Goes on from a killed run's checkpoints, kept beside `output`; a finished student is not taught again. `steps` or
-    `epochs` override the recipe's length, `subset` is the share of the train split that is seen; with the `vocabulary`
-    "data" the words of the data alone are trained (`distill.vocabulary`), and `extra` is learnt from as well, which
+    `epochs` override the recipe's length, `subset` is the share of the train split that is seen; the `vocabulary`
+    says which words are trained (`distill.vocabulary`), and `extra` is learnt from as well, which
     leaves no room for a `subset`. Raises `UserError` where `output` holds something else.
     """
     recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from time import perf_counter
 
-from distill.batches import plan_batches
+from distill.batches import PlannedBatches, plan_batches
 from distill.brief import train_briefly
 from distill.classroom import classroom
 from distill.evaluation import answer
@@ -12,6 +12,7 @@ from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.subset import draw_subset
 from distill.teachers import Teacher
+from distill.vocabulary import trained_words
 from students.spec import StudentSpec
 
 
@@ -51,7 +52,11 @@ def mini_distil(
     seen = draw_subset(len(room.train), subset, seed)
     plan = [seen[part] for part in plan_batches(room.train.lengths[seen], settings.examples_per_step, steps, seed)]
     lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
-    loss = train_briefly(lesson, room.batches(plan, seed), settings)
-    logits = answer(lesson.student, room.validation, task.kind, mixed=True, prepare=room.masking)
-    scores, divergence = room.judge(logits)
+    logits = room.train_logits
+    room.ask_teacher()
+    with trained_words("auto", [lesson.student, *lesson.teachers], [room.train]) as renumber:
+        batches = PlannedBatches(renumber(room.train), plan, logits, room.masking, seed)
+        loss = train_briefly(lesson, batches, settings)
+    answers = answer(lesson.student, room.validation, task.kind, mixed=True, prepare=room.masking)
+    scores, divergence = room.judge(answers)
     return MiniScore(loss, divergence, scores[task.metric], steps, round(perf_counter() - start, 3))

@@ -18,6 +18,7 @@ from distill.lesson import Lesson
 from distill.masking import Masking, masking_of
 from distill.recipe import Optimization, Term
 from distill.trainer import train
+from distill.vocabulary import trained_words
 from runs.errors import UserError
 from runs.files import content_hash, folder_atomic, read_json, remove_leftovers, write_json_atomic
 from runs.home import home_folder
@@ -34,7 +35,7 @@ MAXIMUM_LENGTHS = {"spans": 384}
 """Of kinds whose texts are longer: a question comes with a whole paragraph."""
 
 CHECKPOINT_STEPS = 100
-FINE_TUNING = Optimization(learning_rate=5e-5, epochs=2, warmup=0.06)
+FINE_TUNING = Optimization(learning_rate=1e-4, epochs=2, warmup=0.06, minimum_steps=600, steps_per_class=12)
 
 
 @dataclass(frozen=True)
@@ -106,19 +107,22 @@ def _fine_tune(
     progress: Progress,
     kind: str,
     masking: Masking | None,
+    classes: int,
 ) -> None:
-    plan = plan_batches(encoded.lengths, training.examples_per_step, training.steps(len(encoded)), seed)
+    steps = training.steps(len(encoded), classes)
+    plan = plan_batches(encoded.lengths, training.examples_per_step, steps, seed)
     lesson = Lesson(model, (Term("labels"),), seed=seed, kind=kind)
-    train(
-        lesson,
-        PlannedBatches(encoded, plan, prepare=masking, seed=seed),
-        training,
-        work,
-        label="fine-tuning the teacher",
-        progress=progress,
-        checkpoint_steps=CHECKPOINT_STEPS,
-        seed=seed,
-    )
+    with trained_words("auto", [model], [encoded]) as renumber:
+        train(
+            lesson,
+            PlannedBatches(renumber(encoded), plan, prepare=masking, seed=seed),
+            training,
+            work,
+            label="fine-tuning the teacher",
+            progress=progress,
+            checkpoint_steps=CHECKPOINT_STEPS,
+            seed=seed,
+        )
 
 
 def fitting_length(tokenizer: Any, task: Task, positions: int) -> int:
@@ -160,7 +164,7 @@ def prepare_teacher(
         if not fitted:
             model = _with_fresh_head(checkpoint, task, seed)
             encoded = encode(tokenizer, task.train, length, task.kind)
-            _fine_tune(model, encoded, training, seed, work, progress, task.kind, masking)
+            _fine_tune(model, encoded, training, seed, work, progress, task.kind, masking, len(task.label_names))
         validation = encode(tokenizer, task.validation, length, task.kind)
         context = context_of(task.kind, tokenizer, task.validation, validation, length, task.label_names)
         logits = answer(model, validation, task.kind, prepare=masking)

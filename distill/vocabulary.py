@@ -67,7 +67,8 @@ def leave_out_others(model: StudentPreTrainedModel, words: npt.NDArray[np.int64]
 
 Renumber = Callable[[Encoded], Encoded]
 
-VOCABULARIES = ("all", "data")
+VOCABULARIES = ("auto", "all", "data")
+"""`auto` is `data` wherever that is possible: what is learnt is the same up to rounding."""
 
 
 def check_vocabulary(vocabulary: str) -> None:
@@ -76,20 +77,28 @@ def check_vocabulary(vocabulary: str) -> None:
         raise unknown_name("vocabulary", vocabulary, list(VOCABULARIES))
 
 
+def _why_not(models: Sequence[Any]) -> str:
+    """Why no word can be left out; empty where some can."""
+    if any(not isinstance(model, StudentPreTrainedModel) for model in models):
+        return "the vocabulary 'data' needs a teacher in the student's own form"
+    if any(isinstance(getattr(model, "head", None), LanguageHeadModule) for model in models):
+        return "a language model answers with words, so none can be left out"
+    return ""
+
+
 @contextmanager
 def trained_words(vocabulary: str, models: Sequence[Any], splits: Sequence[Encoded]) -> Iterator[Renumber]:
-    """While it lasts, models have the rows of the words in `splits` alone (`data`), or all (`all`).
+    """While it lasts, models have the rows of the words in `splits` alone (`data`), or all (`all`; see `VOCABULARIES`).
 
     What is given renumbers a split for them. Raises `UserError` for models whose answers are words.
     """
     check_vocabulary(vocabulary)
-    if vocabulary == "all":
+    why_not = _why_not(models)
+    if vocabulary == "all" or (vocabulary == "auto" and why_not):
         yield lambda split: split
         return
-    if any(not isinstance(model, StudentPreTrainedModel) for model in models):
-        raise UserError("the vocabulary 'data' needs a teacher in the student's own form: choose 'all'.")
-    if any(isinstance(getattr(model, "head", None), LanguageHeadModule) for model in models):
-        raise UserError("a language model answers with words, so none can be left out: choose the vocabulary 'all'.")
+    if why_not:
+        raise UserError(f"{why_not}: choose the vocabulary 'all'.")
     words = used_words(splits)
     cut = [(model, leave_out_others(model, words)) for model in models]
     try:

@@ -182,8 +182,12 @@ def distill_student(
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training data. Default: the recipe's.")] = None,
     vocabulary: Annotated[
-        str, typer.Option(help="all, or data: train the embeddings of the data's words alone, which is faster.")
-    ] = "all",
+        str,
+        typer.Option(
+            help="Whose embeddings are trained: data (the data's words alone, which is faster), all, or auto: data "
+            "wherever that is possible."
+        ),
+    ] = "auto",
     transfer_data: Annotated[
         Path | None, typer.Option(help="Texts without labels that the teacher answers, for the student to learn from.")
     ] = None,

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from distill.bag_of_words import bag_of_words_score
+from distill.batches import PlannedBatches
 from distill.distillation import distil, evaluate
 from distill.encoding import encode
 from distill.examples import Task
@@ -118,7 +119,7 @@ def test_a_student_as_large_as_its_teacher_starts_as_its_teacher(
     room = classroom(teacher, task)
     spec = room.model.config.spec_object
     student = room.start(spec, TAUGHT, 0)
-    batch = room.batches([np.arange(4)], 0)[0]
+    batch = PlannedBatches(room.train, [np.arange(4)], room.train_logits, room.masking)[0]
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     with torch.no_grad():
         ours, theirs = student(**inputs)[0], room.model(**inputs)[0]
