@@ -87,7 +87,7 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
     try:
         table = READERS[path.suffix.lower()](path)
     except (ValueError, OSError) as problem:
-        reason = str(problem).strip().splitlines()[0].rstrip(".")
+        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".")
         raise UserError(f"{path} cannot be read as {path.suffix[1:].upper()} ({reason}): give {LOCAL_FORMS}.") from None
     return {str(name): table[name].tolist() for name in table.columns}
 
