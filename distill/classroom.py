@@ -1,6 +1,6 @@
 """What all students of one teacher on one task share: tokens, the teacher's answers, its channels' importance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,9 @@ from distill.initialization import INITIALIZATIONS, Source
 from distill.kinds import KINDS, LanguageModel, TaskKind
 from distill.lesson import Lesson, needs_answers, needs_teacher_inside
 from distill.masking import Masking, masking_of
-from distill.matching import layer_pairs
 from distill.numerics import training_device
 from distill.recipe import Recipe
 from distill.teachers import Teacher
-from runs.errors import UserError
 from runs.files import folder_atomic
 from students.importance import Importance, Point
 from students.model import StudentPreTrainedModel, encoder_of
@@ -185,14 +183,9 @@ class Classroom:
 
     def start(self, spec: StudentSpec, recipe: Recipe, seed: int) -> StudentPreTrainedModel:
         """A student as the recipe's initialization leaves it, with the task's label names."""
-        pairs = layer_pairs(recipe.layer_map, len(spec.layers), len(self.model.config.spec_object.layers))
-        if [layer for layer, _ in pairs] != list(range(len(spec.layers))):
-            raise UserError(
-                f"the layer map {recipe.layer_map!r} of the recipe {recipe.name!r} does not say where each of the "
-                f"student's {len(spec.layers)} layers comes from: use first, last or uniform, or a list for all."
-            )
-        layer_map: Sequence[int] = [teacher_layers[-1] for _, teacher_layers in pairs]
-        source = Source(self.model, lambda: self.importance, tuple(layer_map), seed)
+        theirs = self.model.config.spec_object
+        layer_map = recipe.starting_layers(len(spec.layers), len(theirs.layers))
+        source = Source(self.model, lambda: self.importance, layer_map, seed)
         student = INITIALIZATIONS[recipe.initialization](spec, source)
         if self.task.label_names:
             student.config.id2label = dict(enumerate(self.task.label_names))

@@ -57,9 +57,13 @@ def _made(kind: type[Any], values: Any, what: str) -> Any:
     for name, value in values.items():
         if name not in known:
             raise unknown_name(f"key of {what}", str(name), list(known))
-        number = known[name].type in ("float", "int", float, int)
-        if number and (isinstance(value, bool) or not isinstance(value, int | float)):
+        wanted = known[name].type
+        if wanted in (float, int) and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise UserError(f"{name} of {what} is {value!r}: it must be a number (1.0e-3, not 1e-3).")
+        if wanted in (str, bool) and not isinstance(value, wanted):
+            raise UserError(
+                f"{name} of {what} is {value!r}: it must be {'a name' if wanted is str else 'true or false'}."
+            )
     try:
         return kind(**values)
     except TypeError:

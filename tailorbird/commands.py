@@ -180,7 +180,9 @@ def distill_student(
     transfer_data: Annotated[
         Path | None, typer.Option(help="Texts without labels that the teacher answers, for the student to learn from.")
     ] = None,
-    augment: Annotated[int, typer.Option(help="Copies of each text with some words replaced by similar ones.")] = 0,
+    augment: Annotated[
+        int, typer.Option(help="Copies of each text with some words replaced by similar ones.", min=0)
+    ] = 0,
     seed: options.Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Run folder. Default: tailorbird-<hash> here.")] = None,
     quiet: options.Quiet = False,

@@ -52,6 +52,7 @@ def distill_one(
     extra.check(task.kind, task.train.pairs is not None)
     progress.say(f"data: {task.name}, {task.kind}, {task.balance or f'{len(task.train):,} examples'}")
     theirs = load_model(find_source(source, progress)[0]).config.spec_object
+    recipe.check(spec, len(theirs.layers))
     spec = replace(
         spec,
         vocabulary_size=theirs.vocabulary_size,
