@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from distill.bag_of_words import bag_of_words_score
+from distill.checkpoints import load_tokenizer
 from distill.distillation import distil, evaluate
 from distill.extra import Extra
+from distill.fitting import check_fit
 from distill.initialization import check_start
 from distill.kinds import KINDS
 from distill.recipe_file import find_recipe
@@ -51,7 +53,10 @@ def distill_one(
     task = load_task(data, progress, kind)
     extra.check(task.kind, task.train.pairs is not None)
     progress.say(f"data: {task.name}, {task.kind}, {task.balance or f'{len(task.train):,} examples'}")
-    theirs = load_model(find_source(source, progress)[0]).config.spec_object
+    folder, name = find_source(source, progress)
+    found = load_model(folder)
+    check_fit(name, found, load_tokenizer(folder), task)
+    theirs = found.config.spec_object
     recipe.check(spec, len(theirs.layers))
     spec = replace(
         spec,
@@ -70,8 +75,7 @@ def distill_one(
         "extra": extra.content_hash,
         "seed": seed,
     }
-    folder = output or Path(f"tailorbird-{content_hash(settings)}")
-    with open_run(folder, "distillation", settings) as run:
+    with open_run(output or Path(f"tailorbird-{content_hash(settings)}"), "distillation", settings) as run:
 
         def taught() -> dict[str, Any]:
             teacher = prepare_teacher(source, task, progress)
