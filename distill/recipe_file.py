@@ -5,11 +5,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from distill.initialization import INITIALIZATIONS
 from distill.recipe import Optimization, Recipe, Term
 from runs.errors import UserError
+from runs.files import read_yaml
 from runs.registry import Registry, unknown_name
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
@@ -19,12 +18,7 @@ KEYS = ("terms", "optimization", "initialization", "layer_map")
 
 def read_recipe(path: Path) -> Recipe:
     """A recipe named like its file; whatever is wrong with it is a `UserError` that names file and key."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"the recipe file {path} does not exist.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError):
-        raise UserError(f"the recipe file {path} cannot be read as YAML.") from None
+    data = read_yaml(path, "recipe file")
     if not isinstance(data, Mapping):
         raise UserError(f"the recipe file {path} must have the keys {', '.join(KEYS)}.")
     for key in data:
