@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from devices.disturbance import Disturbance
+from devices.disturbance import disturbances_from_json
 
 Result = dict[str, Any]
 
@@ -54,10 +54,9 @@ def profiles(result: Result) -> None:
                 f"Noise floor: {check['noise_floor_percent']:.1f} % between the fastest samples of two processes. "
                 f"The 90 % interval held {check['covered_percent']:.0f} %."
             )
-        for found in profile["disturbances"]:
-            plural = "s" if found["threads"] > 1 else ""
-            words = Disturbance(**found["factors"]).words
-            print(f"By the clock, models took {words}: {found['threads']} thread{plural}, {found['precision']}.")
+        for (threads, precision), found in disturbances_from_json(profile["disturbances"]).items():
+            plural = "s" if threads > 1 else ""
+            print(f"By the clock, models took {found.words}: {threads} thread{plural}, {precision}.")
         print(f"Machine {profile['stability']['words']}")
         print(profile["error_budget"]["words"])
         if profile["adapted_from"]:
