@@ -61,6 +61,15 @@ class Task:
         return KINDS[self.kind].metric
 
     @property
+    def imbalance(self) -> float | None:
+        """How many times as many examples of the train split the most frequent class has as the rarest; None without
+        classes."""
+        if self.kind != "classification":
+            return None
+        counts = Counter(self.train.labels).values()
+        return max(counts) / min(counts)
+
+    @property
     def balance(self) -> str:
         """How even the classes of the train split are, in words; empty where there are no classes."""
         if self.kind != "classification":

@@ -104,7 +104,12 @@ def distill_one(
                 "parameters": spec.parameters(),
                 "validation_score": done.validation_score,
                 "teacher": {"name": teacher.name, "parameters": teacher.parameters},
-                "data": {"name": task.name, "source": task.source, "licence": task.licence},
+                "data": {
+                    "name": task.name,
+                    "source": task.source,
+                    "licence": task.licence,
+                    "imbalance": task.imbalance,
+                },
                 "score": scores.to_json(),
                 "scores": {"teacher": dict(above.scores), "student": dict(below.scores)},
             }
