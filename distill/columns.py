@@ -59,7 +59,8 @@ def _require(columns: Columns, names: tuple[str, ...], place: str) -> None:
         if name not in columns:
             found = ", ".join(columns) or "none"
             wanted = " and ".join(names)
-            raise UserError(f"{place} has no column {name!r} (it has: {found}): the columns must be {wanted}.")
+            alone = "; distill-student learns from texts alone with --task masked-lm" if "text" in columns else ""
+            raise UserError(f"{place} has no column {name!r} (it has: {found}): the columns must be {wanted}{alone}.")
     if not columns[names[0]]:
         raise UserError(f"{place} is empty: it needs at least a few rows.")
 

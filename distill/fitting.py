@@ -1,6 +1,7 @@
 """Whether a teacher, its tokenizer and a task go together: asked before anything is trained or written."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from distill.cells import shown
@@ -10,6 +11,7 @@ from distill.kinds import KINDS, LanguageModel
 from distill.label_names import Order, label_note, label_order, listed
 from runs.errors import UserError
 from students.model import StudentPreTrainedModel
+from students.spec import Head
 
 MAXIMUM_LENGTH = 128
 """Texts are cut here, or earlier where the task's training texts are all shorter."""
@@ -26,57 +28,66 @@ def most_tokens(kind: str, positions: int) -> int:
     return min(MAXIMUM_LENGTHS.get(kind, MAXIMUM_LENGTH), positions)
 
 
-def own_labels(model: StudentPreTrainedModel) -> list[str]:
-    """What a classifier calls its labels, in its own order."""
+@dataclass(frozen=True)
+class Found:
+    """What is known of a teacher before it is fitted: its own head, and what that calls its labels, in its order."""
+
+    name: str
+    head: Head
+    labels: tuple[str, ...]
+    vocabulary_size: int
+    positions: int
+
+
+def found_in(name: str, model: StudentPreTrainedModel) -> Found:
+    """What a model of our own form, called `name`, is known to be."""
+    spec = model.config.spec_object
     names: Any = model.config.id2label or {}
-    return [str(names[number]) for number in sorted(names)]
+    labels = tuple(str(names[number]) for number in sorted(names))
+    return Found(name, spec.head, labels, spec.vocabulary_size, spec.maximum_positions)
 
 
-def fitted_order(name: str, model: StudentPreTrainedModel, task: Task) -> Order | None:
+def fitted_order(found: Found, task: Task) -> Order | None:
     """In which order a teacher answers with the task's labels; None where its head is not for so many of this kind.
 
     Raises `UserError` for as many labels of other names.
     """
-    head = model.config.spec_object.head
-    if head != KINDS[task.kind].head_for(task.label_names):
+    if found.head != KINDS[task.kind].head_for(task.label_names):
         return None
-    return label_order(name, own_labels(model), task.label_names) if task.label_names else ()
+    return label_order(found.name, found.labels, task.label_names) if task.label_names else ()
 
 
-def labels_note(name: str, model: StudentPreTrainedModel, task: Task) -> str:
+def labels_note(found: Found, task: Task) -> str:
     """What is to be said of how a classifier's labels become the task's; empty where nothing is."""
-    head = model.config.spec_object.head
-    if head.kind != task.kind or not task.label_names:
+    if found.head.kind != task.kind or not task.label_names:
         return ""
-    theirs, ours = own_labels(model), task.label_names
-    if len(theirs) == len(ours):
-        return label_note(name, theirs, ours)
+    if found.head.labels == len(task.label_names):
+        return label_note(found.name, found.labels, task.label_names)
     return (
-        f"the teacher {name} tells {len(theirs)} labels apart ({listed(theirs)}) and the data has {len(ours)}: it gets "
-        "a new head and is fine-tuned"
+        f"the teacher {found.name} tells {found.head.labels} labels apart ({listed(found.labels)}) and the data has "
+        f"{len(task.label_names)}: it gets a new head and is fine-tuned"
     )
 
 
-def check_fit(name: str, model: StudentPreTrainedModel, tokenizer: Any, task: Task) -> None:
-    """Raise `UserError` where tokenizer, positions or labels of the teacher `name` cannot serve the task."""
-    spec = model.config.spec_object
-    if len(tokenizer) > spec.vocabulary_size:
+def check_fit(found: Found, tokenizer: Any, task: Task) -> None:
+    """Raise `UserError` where tokenizer, positions or labels of a teacher cannot serve the task."""
+    if len(tokenizer) > found.vocabulary_size:
         raise UserError(
-            f"the tokenizer of the teacher {name} knows {len(tokenizer):,} words and the model has embeddings of "
-            f"{spec.vocabulary_size:,}: give it the tokenizer it was trained with, or resize its embeddings first."
+            f"the tokenizer of the teacher {found.name} knows {len(tokenizer):,} words and the model has embeddings of "
+            f"{found.vocabulary_size:,}: give it the tokenizer it was trained with, or resize its embeddings first."
         )
-    if spec.maximum_positions < LEAST_POSITIONS:
+    if found.positions < LEAST_POSITIONS:
         raise UserError(
-            f"the teacher {name} has {spec.maximum_positions} positions, and a text needs at least {LEAST_POSITIONS}: "
+            f"the teacher {found.name} has {found.positions} positions, and a text needs at least {LEAST_POSITIONS}: "
             "give another teacher."
         )
-    most = most_tokens(task.kind, spec.maximum_positions)
+    most = most_tokens(task.kind, found.positions)
     splits = {"train": task.train, "validation": task.validation, "test": task.test}
     if task.kind == "spans":
-        _check_questions(name, tokenizer, splits, most)
+        _check_questions(found.name, tokenizer, splits, most)
     if isinstance(KINDS[task.kind], LanguageModel):
         _check_blocks(tokenizer, task, splits, most)
-    fitted_order(name, model, task)
+    fitted_order(found, task)
 
 
 def _check_questions(name: str, tokenizer: Any, splits: dict[str, Split], most: int) -> None:
@@ -115,11 +126,15 @@ def fitting_length(tokenizer: Any, task: Task, positions: int) -> tuple[int, int
     return int(min(lengths.max(), most)), int((lengths > most).sum())
 
 
-def cut_note(name: str, cut: int, texts: int, length: int, positions: int) -> str:
+def cut_note(found: Found, cut: int, texts: int, length: int) -> str:
     """What is to be said of texts that are cut; empty where there are none."""
     if not cut:
         return ""
-    why = f"the teacher {name} has no more positions" if length == positions else "that is as long as they are read"
+    why = (
+        f"the teacher {found.name} has no more positions"
+        if length == found.positions
+        else "that is as long as they are read"
+    )
     return f"{cut:,} of {texts:,} training texts are longer than {length} tokens and are cut there: {why}"
 
 

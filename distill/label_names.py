@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from distill.cells import shown
 from runs.errors import UserError
@@ -57,9 +58,13 @@ def label_note(teacher: str, theirs: Sequence[str], ours: Sequence[str]) -> str:
 
 @torch.no_grad()
 def reorder_labels(model: Any, order: Order, names: Sequence[str]) -> None:
-    """Put a classifier's answers into a task's order, and call them by the task's `names`, in place."""
-    classifier = model.head.classifier
-    for parameter in (classifier.weight, classifier.bias):
+    """Put a classifier's answers into a task's order, and call them by the task's `names`, in place.
+
+    What answers is the last linear part with as many outputs, in models of our own form and of others.
+    """
+    linear = (part for part in reversed(list(model.modules())) if isinstance(part, nn.Linear))
+    classifier = next(part for part in linear if part.out_features == len(order))
+    for parameter in classifier.parameters():
         parameter.copy_(parameter[list(order)].clone())
     model.config.id2label = dict(enumerate(names))
     model.config.label2id = {name: number for number, name in enumerate(names)}

@@ -8,12 +8,21 @@ from typing import Any
 from filelock import FileLock
 
 from distill.batches import Encoded, PlannedBatches, plan_batches
-from distill.checkpoints import load_tokenizer, weights_hash
+from distill.checkpoints import has_whole_weights, load_tokenizer, weights_hash
 from distill.embedded import DEFAULT_TEACHER, DEFAULT_TEACHER_LICENCE, minilm_folder
 from distill.encoding import encode
 from distill.evaluation import answer, context_of
 from distill.examples import Task
-from distill.fitting import MAXIMUM_LENGTH, check_fit, cut_note, fitted_order, fitting_length, labels_note, say_all
+from distill.fitting import (
+    MAXIMUM_LENGTH,
+    check_fit,
+    cut_note,
+    fitted_order,
+    fitting_length,
+    found_in,
+    labels_note,
+    say_all,
+)
 from distill.kinds import KINDS
 from distill.label_names import reorder_labels
 from distill.lesson import Lesson
@@ -128,25 +137,23 @@ def prepare_teacher(
     a model that can be read, or does not go with the task (`distill.fitting`).
     """
     checkpoint, name = find_source(source, progress)
-    found = load_model(checkpoint)
-    tokenizer = load_tokenizer(checkpoint)
-    check_fit(name, found, tokenizer, task)
-    order = fitted_order(name, found, task)
+    model = load_model(checkpoint)
+    found, tokenizer = found_in(name, model), load_tokenizer(checkpoint)
+    check_fit(found, tokenizer, task)
+    order = fitted_order(found, task)
     fine_tuning = {**asdict(training), "seed": seed} if order is None else None
     content = [SCHEMA, weights_hash(checkpoint), task.content_hash, fine_tuning, MAXIMUM_LENGTH]
     moved = order is not None and order != tuple(range(len(order)))
     identity = content_hash([*content, order] if moved else content, 16)
     place = home_folder("teachers") / identity
     with FileLock(home_folder("teachers") / f".{identity}.lock"):
-        if (place / TEACHER_FILE).is_file():
+        if (place / TEACHER_FILE).is_file() and has_whole_weights(place):
             progress.say(f"teacher {name}, fitted to {task.name}: found in {place}")
             return _read(place)
         work = place.with_name(f"{identity}.training")
         masking = masking_of(task.kind, tokenizer)
-        positions = found.config.spec_object.maximum_positions
-        length, cut = fitting_length(tokenizer, task, positions)
-        say_all(progress.say, [labels_note(name, found, task), cut_note(name, cut, len(task.train), length, positions)])
-        model = found
+        length, cut = fitting_length(tokenizer, task, found.positions)
+        say_all(progress.say, [labels_note(found, task), cut_note(found, cut, len(task.train), length)])
         if order:
             reorder_labels(model, order, task.label_names)
         if order is None:

@@ -15,7 +15,7 @@ from devices.target import open_target
 from devices.workload import Workload
 from distill.checkpoints import load_tokenizer
 from distill.encoding import encode
-from distill.fitting import check_fit
+from distill.fitting import check_fit, found_in
 from distill.tasks import Task, load_task
 from distill.teachers import find_source
 from export.items import Item
@@ -76,7 +76,7 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     progress.say(f"data: {task.name} ({task.licence}), {task.source}")
     folder, name = find_source(settings.teacher, progress)
     model, tokenizer = load_model(folder), load_tokenizer(folder)
-    check_fit(name, model, tokenizer, task)
+    check_fit(found_in(name, model), tokenizer, task)
     spec = model.config.spec_object
     lengths = encode(tokenizer, task.train, spec.maximum_positions).lengths
     workload = settings.workload

@@ -8,7 +8,7 @@ from distill.bag_of_words import bag_of_words_score
 from distill.checkpoints import load_tokenizer
 from distill.distillation import distil, evaluate
 from distill.extra import Extra
-from distill.fitting import check_fit
+from distill.fitting import check_fit, found_in
 from distill.initialization import check_start
 from distill.kinds import KINDS
 from distill.recipe_file import find_recipe
@@ -55,7 +55,7 @@ def distill_one(
     progress.say(f"data: {task.name}, {task.kind}, {task.balance or f'{len(task.train):,} examples'}")
     folder, name = find_source(source, progress)
     found = load_model(folder)
-    check_fit(name, found, load_tokenizer(folder), task)
+    check_fit(found_in(name, found), load_tokenizer(folder), task)
     theirs = found.config.spec_object
     recipe.check(spec, len(theirs.layers))
     spec = replace(
