@@ -1,5 +1,6 @@
 """Single cells of a table: whether one is missing or a text, and how an error quotes it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,9 @@ import pandas as pd
 
 MOST_SHOWN = 60
 """Characters of a value in an error."""
+
+MOST_LISTED = 8
+"""Names in an error."""
 
 
 def plain(value: Any) -> Any:
@@ -35,4 +39,10 @@ def is_text(value: Any) -> bool:
 def shown(value: Any) -> str:
     """A value as an error quotes it, on one line and not at length."""
     text = " ".join(repr(value).split())
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…{text[-1]}"
+
+
+def listed(names: Iterable[Any]) -> str:
+    """The first few names as an error lists them."""
+    given = list(names)
+    return ", ".join([shown(str(name))[1:-1] for name in given[:MOST_LISTED]] + ["…"] * (len(given) > MOST_LISTED))

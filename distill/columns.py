@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.cells import is_missing, is_text, plain, shown
+from distill.cells import is_missing, is_text, listed, plain, shown
 from distill.labelling import LABELLINGS, RawSplit
 from runs.errors import UserError
 from runs.registry import Registry
@@ -57,7 +57,7 @@ def raw_split(columns: Columns, place: str, kind: str | None = None) -> RawSplit
 def _require(columns: Columns, names: tuple[str, ...], place: str) -> None:
     for name in names:
         if name not in columns:
-            found = ", ".join(columns) or "none"
+            found = listed(columns) or "none"
             wanted = " and ".join(names)
             alone = "; distill-student learns from texts alone with --task masked-lm" if "text" in columns else ""
             raise UserError(f"{place} has no column {name!r} (it has: {found}): the columns must be {wanted}{alone}.")
@@ -93,7 +93,7 @@ def tagged_words(columns: Columns, place: str, kind: str) -> RawSplit:
     """Words and a tag for each; a text is its words with single spaces between."""
     words, tags = _named(columns, WORDS), _named(columns, TAGS)
     if words is None or tags is None:
-        found = ", ".join(columns) or "none"
+        found = listed(columns) or "none"
         raise UserError(f"{place} has no words with tags (its columns: {found}): the columns must be tokens and tags.")
     if not words:
         raise UserError(f"{place} is empty: it needs at least a few rows.")

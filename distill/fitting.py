@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distill.cells import shown
+from distill.cells import listed, shown
 from distill.encoding import INNER_MARKS, encode, stream_length
 from distill.examples import Split, Task
 from distill.kinds import KINDS, LanguageModel
-from distill.label_names import Order, label_note, label_order, listed
+from distill.label_names import Order, label_note, label_order
 from runs.errors import UserError
 from students.model import StudentPreTrainedModel
 from students.spec import Head

@@ -7,22 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from distill.cells import shown
+from distill.cells import listed
 from runs.errors import UserError
 
 NAMELESS = re.compile(r"\s*(LABEL_)?-?\d+\s*", re.IGNORECASE)
 """What says nothing of a class but its number."""
 
-MOST_LISTED = 6
-"""Names in a sentence."""
-
 Order = tuple[int, ...]
 """For each label of a task, its place among a classifier's."""
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few names, one after the other."""
-    return ", ".join([shown(name)[1:-1] for name in names[:MOST_LISTED]] + ["…"] * (len(names) > MOST_LISTED))
 
 
 def nameless(names: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from distill.cells import is_missing
 from distill.columns import raw_split
 from distill.examples import Task, make_task, split_file
 from distill.kinds import KINDS
+from distill.local_data import READERS, load_local
 from runs.errors import UserError
 
 ODD: list[Any] = [
@@ -105,3 +107,28 @@ def test_questions_without_any_answer_teach_nothing() -> None:
     columns = {"question": ["q"] * 30, "context": [f"c {n}" for n in range(30)], "answers": [empty] * 30}
     with pytest.raises(UserError, match="has no question with an answer"):
         made(columns, None)
+
+
+PIECES = [
+    '{"text": "a", "label": 1}', "[1, 2]", "5", "null", "{}", '{"text": {"a": 1}, "label": [1]}', '{"text": "a"',
+    "\x00",
+    '{"text": "\\ud800", "label": 1}', '{"text": 1e400, "label": 99999999999999999999999}', "", "text,label", "a,b,c",
+    '"unclosed', "é", "\ufeff", '{"data": [{"paragraphs": 5}]}', '{"data": [[]]}', '{"data": {}}', "[", "{" * 2000,
+    '{"data": [{"paragraphs": [{"context": 5, "qas": [{"question": null, "answers": []}]}]}]}', "[" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", READERS.names())
+def test_odd_files_are_told_in_a_sentence_or_make_a_task(ending: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    path, told = tmp_path / f"data{ending}", set()
+    for _ in range(150):
+        lines = [PIECES[int(rng.integers(len(PIECES)))] for _ in range(int(rng.integers(1, 5)))]
+        noise = rng.integers(256, size=20, dtype=np.uint8).tobytes() if rng.random() < 0.2 else b""
+        path.write_bytes("\n".join(lines).encode() * int(rng.integers(1, 20)) + noise)
+        try:
+            assert len(load_local(path, str(rng.choice(list(COLUMNS))) if rng.random() < 0.5 else None).train)
+        except UserError as problem:
+            told.add(str(problem))
+            assert str(problem).endswith(".") and "\n" not in str(problem) and len(str(problem)) < 1000
+    assert told
