@@ -57,9 +57,11 @@ class Disturbance:
         return asdict(self)
 
 
-def disturbances(
-    samples: Iterable[Sample], alone: Mapping[tuple[str, Workload], Undisturbed]
-) -> dict[tuple[int, Precision], Disturbance]:
+Disturbances = Mapping[tuple[int, Precision], Disturbance]
+"""By threads and precision."""
+
+
+def disturbances(samples: Iterable[Sample], alone: Mapping[tuple[str, Workload], Undisturbed]) -> Disturbances:
     """By threads and precision, over all (key, workload) in `alone`, whose samples are among those given."""
     clocked = summarise(samples)
     ratios: dict[tuple[int, Precision], list[float]] = defaultdict(list)
@@ -67,3 +69,16 @@ def disturbances(
         workload = place[1]
         ratios[workload.threads, workload.precision].append(clocked[place].p50_ms / found.latency_ms)
     return {pair: Disturbance(*map(float, np.percentile(found, PERCENTILES))) for pair, found in sorted(ratios.items())}
+
+
+def disturbances_to_json(found: Disturbances) -> list[dict[str, Any]]:
+    """A row for each pair of threads and precision; `disturbances_from_json` is the inverse."""
+    return [
+        {"threads": threads, "precision": precision, "factors": factors.to_json()}
+        for (threads, precision), factors in found.items()
+    ]
+
+
+def disturbances_from_json(rows: Iterable[Mapping[str, Any]]) -> Disturbances:
+    """Read `disturbances_to_json`'s form."""
+    return {(row["threads"], row["precision"]): Disturbance(**row["factors"]) for row in rows}

@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.svm import LinearSVC
 
-from distill.encoding import encode
+from distill.encoding import stream
 from distill.examples import Split, Task
 from distill.kinds import KINDS
 from distill.spans import span_scores
@@ -84,9 +84,9 @@ def of_sentences(task: Task, split: Split, tokenizer: Any) -> float:
     return span_scores(said, [[text for _, text in answers] for answers in split.labels])["f1"]
 
 
-def _of_words(task: Task, split: Split, tokenizer: Any, length: int = 128) -> float:
+def _of_words(task: Task, split: Split, tokenizer: Any) -> float:
     """Inverse perplexity where every word is as likely as it is frequent in train, one more than seen (Laplace)."""
-    train, held_out = (encode(tokenizer, part, length, "causal-lm").ids for part in (task.train, split))
+    train, held_out = (stream(tokenizer, part.texts, "causal-lm") for part in (task.train, split))
     counts = np.bincount(train, minlength=len(tokenizer)) + 1.0
     likely = np.log(counts / counts.sum())
     return float(np.exp(likely[held_out].mean()))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer
 
 from runs.errors import UserError
@@ -29,3 +30,15 @@ def weights_hash(folder: Path) -> str:
     """Hash of everything in a checkpoint folder that decides what the model answers."""
     files = sorted(path for path in folder.iterdir() if path.suffix in DECIDING)
     return content_hash({path.name: file_sha256(path) for path in files}, 16)
+
+
+def has_whole_weights(folder: Path) -> bool:
+    """Whether the folder's weights are there and as long as they say, which a damaged disk may have changed."""
+    files = sorted(folder.glob("*.safetensors"))
+    try:
+        for path in files:
+            with safe_open(path, framework="pt"):
+                pass
+    except (OSError, SafetensorError):
+        return False
+    return bool(files)

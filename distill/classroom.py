@@ -19,11 +19,9 @@ from distill.initialization import Source, earlier_model, find_initialization
 from distill.kinds import KINDS, LanguageModel, TaskKind
 from distill.lesson import Lesson, needs_answers, needs_teacher_inside
 from distill.masking import Masking, masking_of
-from distill.matching import layer_pairs
 from distill.numerics import training_device
 from distill.recipe import Recipe
 from distill.teachers import Teacher
-from runs.errors import UserError
 from runs.files import folder_atomic
 from students.bert import load_model
 from students.importance import Importance, Point
@@ -189,13 +187,7 @@ class Classroom:
             model = load_model(folder)
             if model.config.spec_object.head != spec.head:
                 model = with_head(model, spec.head, seed)
-        pairs = layer_pairs(recipe.layer_map, len(spec.layers), len(model.config.spec_object.layers))
-        if [layer for layer, _ in pairs] != list(range(len(spec.layers))):
-            raise UserError(
-                f"the layer map {recipe.layer_map!r} of the recipe {recipe.name!r} does not say where each of the "
-                f"student's {len(spec.layers)} layers comes from: use first, last or uniform, or a list for all."
-            )
-        layer_map = tuple(others[-1] for _, others in pairs)
+        layer_map = recipe.starting_layers(len(spec.layers), len(model.config.spec_object.layers))
         return Source(model, lambda: self.importance if folder is None else self._importance_of(model), layer_map, seed)
 
     def start(self, spec: StudentSpec, recipe: Recipe, seed: int) -> StudentPreTrainedModel:

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from distill.labelling import LABELLINGS, RawSplit, is_missing, plain
+import numpy as np
+
+from distill.cells import is_missing, is_text, listed, plain, shown
+from distill.labelling import LABELLINGS, RawSplit
 from runs.errors import UserError
 from runs.registry import Registry
 
@@ -54,18 +57,26 @@ def raw_split(columns: Columns, place: str, kind: str | None = None) -> RawSplit
 def _require(columns: Columns, names: tuple[str, ...], place: str) -> None:
     for name in names:
         if name not in columns:
-            found = ", ".join(columns) or "none"
+            found = listed(columns) or "none"
             wanted = " and ".join(names)
-            raise UserError(f"{place} has no column {name!r} (it has: {found}): the columns must be {wanted}.")
+            alone = "; distill-student learns from texts alone with --task masked-lm" if "text" in columns else ""
+            raise UserError(f"{place} has no column {name!r} (it has: {found}): the columns must be {wanted}{alone}.")
     if not columns[names[0]]:
-        raise UserError(f"{place} is empty: it needs at least a few texts of every class.")
+        raise UserError(f"{place} is empty: it needs at least a few rows.")
 
 
 def _require_texts(columns: Columns, names: tuple[str, ...], place: str) -> None:
     for name in names:
         for number, value in enumerate(columns.get(name, [])):
-            if not isinstance(value, str):
-                raise UserError(f"{place}, row {number + 1}, column {name!r} holds {value!r} where a text should be.")
+            if not is_text(value):
+                said = f"{place}, row {number + 1}, column {name!r} holds {shown(value)}"
+                raise UserError(f"{said} where a text should be.")
+
+
+def _listed(value: Any) -> list[Any] | None:
+    """The entries of a list, a tuple or an array; None of anything else."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    return list(value) if isinstance(value, list | tuple) else None
 
 
 @MAKERS.register("classification")
@@ -82,20 +93,24 @@ def tagged_words(columns: Columns, place: str, kind: str) -> RawSplit:
     """Words and a tag for each; a text is its words with single spaces between."""
     words, tags = _named(columns, WORDS), _named(columns, TAGS)
     if words is None or tags is None:
-        found = ", ".join(columns) or "none"
+        found = listed(columns) or "none"
         raise UserError(f"{place} has no words with tags (its columns: {found}): the columns must be tokens and tags.")
     if not words:
-        raise UserError(f"{place} is empty: it needs at least a few texts.")
-    texts = []
-    for number, row in enumerate(words):
-        mine = [plain(word) for word in row] if not isinstance(row, str) else [row]
+        raise UserError(f"{place} is empty: it needs at least a few rows.")
+    texts, labels = [], []
+    for number, (row, theirs) in enumerate(zip(words, tags, strict=True)):
+        mine, tagged = _listed(row), _listed(theirs)
+        if mine is None or tagged is None:
+            wrong = shown(row if mine is None else theirs)
+            raise UserError(f"{place}, row {number + 1} has {wrong} where a list, a word or a tag each, should be.")
         for word in mine:
-            if not isinstance(word, str) or not word or len(word.split()) != 1:
-                raise UserError(f"{place}, row {number + 1} has {word!r} where a single word should be.")
+            if not is_text(word) or word.split() != [word]:
+                raise UserError(f"{place}, row {number + 1} has {shown(word)} where a single word should be.")
         if not mine:
             raise UserError(f"{place}, row {number + 1} has no words: drop it.")
         texts.append(" ".join(mine))
-    return RawSplit(texts, None, [list(row) for row in tags], place, kind)
+        labels.append(tagged)
+    return RawSplit(texts, None, labels, place, kind)
 
 
 @MAKERS.register("spans")
@@ -105,11 +120,21 @@ def questions(columns: Columns, place: str, kind: str) -> RawSplit:
     _require_texts(columns, ("question", "context"), place)
     labels = []
     for number, row in enumerate(columns["answers"]):
-        if not isinstance(row, Mapping) or not {"text", "answer_start"} <= set(row):
-            said = f"{place}, row {number + 1}, column 'answers' is {row!r}"
-            raise UserError(f"{said}: it must name text and answer_start.")
-        labels.append(list(zip(row["answer_start"], row["text"], strict=True)))
-    return RawSplit(columns["question"], columns["context"], labels, place, kind, columns.get("title"))
+        given = row if isinstance(row, Mapping) else {}
+        starts, said = (_listed(given.get(name)) for name in ("answer_start", "text"))
+        if starts is None or said is None or len(starts) != len(said) or not all(map(_is_answer, starts, said)):
+            raise UserError(
+                f"{place}, row {number + 1}, column 'answers' is {shown(row)}: it must have text and answer_start, a "
+                "list of answers and one of the places of their first characters."
+            )
+        labels.append(list(zip(starts, said, strict=True)))
+    titles = columns.get("title")
+    groups = None if titles is None else ["" if is_missing(title) else ascii(title) for title in titles]
+    return RawSplit(columns["question"], columns["context"], labels, place, kind, groups)
+
+
+def _is_answer(start: Any, text: Any) -> bool:
+    return isinstance(start, int) and not isinstance(start, bool) and start >= 0 and is_text(text)
 
 
 @MAKERS.register("masked-lm")

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from runs.errors import UserError
 from runs.files import read_json, write_json_atomic
 
 CURVE_FILE = "curve.json"
@@ -96,6 +98,24 @@ class Curve:
     def to_json(self) -> list[dict[str, Any]]:
         """Plain numbers, point by point."""
         return [asdict(point) for point in self.points]
+
+
+def is_readable(folder: Path) -> bool:
+    """Whether the curve that an earlier start left in `folder`, and its best state, can be read; so is none at all."""
+    if not (folder / CURVE_FILE).exists():
+        return True
+    try:
+        [Point(**one) for one in read_json(folder / CURVE_FILE, "learning curve")]
+        with safe_open(folder / BEST_FILE, framework="pt") as best:
+            return bool(best.keys())
+    except (UserError, OSError, TypeError, SafetensorError):
+        return False
+
+
+def forget(folder: Path) -> None:
+    """Remove the curve in `folder` and its best state."""
+    for name in (CURVE_FILE, BEST_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _state(module: nn.Module) -> dict[str, torch.Tensor]:

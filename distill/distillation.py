@@ -128,7 +128,6 @@ def distil(
     recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
     progress = progress or Progress(quiet=True)
     _check(spec, task)
-    extra.check(task.kind, task.train.pairs is not None)
     asked = {"steps": steps, "epochs": epochs, "subset": subset, "vocabulary": vocabulary}
     description = _identity(spec, teacher, task, recipe, seed, extra, **asked)
     identity = content_hash(description, 16)

@@ -1,6 +1,6 @@
 """From texts to tokens: what each kind of task makes of its texts, and where its labels then stand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -136,9 +136,39 @@ def span_texts(tokenizer: Any, split: Split, maximum_length: int) -> SpanTexts:
     return SpanTexts(split.pairs, _offsets(encoding["input_ids"]), np.concatenate(places), said)
 
 
-def _stream(tokenizer: Any, split: Split, end: int) -> Array:
-    encoding = tokenizer(list(split.texts), add_special_tokens=False, return_attention_mask=False)
+INNER_MARKS = {"masked-lm": 2, "causal-lm": 0}
+"""Marks around each block of a language model."""
+
+STREAM_CHUNK = 1000
+"""Texts at a time where only the length of a stream is asked for."""
+
+
+def _end_of_text(tokenizer: Any, kind: str) -> int:
+    """The token that ends each text of a language model."""
+    marks = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id)
+    if kind == "masked-lm" and None in marks:
+        raise UserError("masked language modelling needs a tokenizer with [CLS], [SEP] and [MASK]: one is missing.")
+    end = marks[1] if kind == "masked-lm" or tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    if end is None:
+        raise UserError("language modelling needs a tokenizer with a token that ends texts: this one has none.")
+    return int(end)
+
+
+def stream(tokenizer: Any, texts: Sequence[str], kind: str) -> Array:
+    """All texts in a row as tokens [n], each with its end."""
+    end = _end_of_text(tokenizer, kind)
+    encoding = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
     return np.concatenate([np.asarray([*row, end], dtype=np.int32) for row in encoding["input_ids"]])
+
+
+def stream_length(tokenizer: Any, split: Split, kind: str, enough: int) -> int:
+    """Tokens of all texts in a row; counted no further than `enough`."""
+    found = 0
+    for start in range(0, len(split), STREAM_CHUNK):
+        found += len(stream(tokenizer, split.texts[start : start + STREAM_CHUNK], kind))
+        if found >= enough:
+            break
+    return found
 
 
 def _blocks(stream: Array, length: int) -> Array:
@@ -160,10 +190,8 @@ def _of_blocks(blocks: Array, tokenizer: Any) -> Encoded:
 def hidden_words(tokenizer: Any, split: Split, maximum_length: int) -> Encoded:
     """Blocks of `maximum_length` tokens cut from all texts in a row, each between the usual marks; labels are the
     tokens themselves, of which `distill.masking` hides some."""
-    begin, end = tokenizer.cls_token_id, tokenizer.sep_token_id
-    if begin is None or end is None or tokenizer.mask_token_id is None:
-        raise UserError("masked language modelling needs a tokenizer with [CLS], [SEP] and [MASK]: one is missing.")
-    inner = _blocks(_stream(tokenizer, split, end), maximum_length - 2)
+    begin, end = tokenizer.cls_token_id, _end_of_text(tokenizer, "masked-lm")
+    inner = _blocks(stream(tokenizer, split.texts, "masked-lm"), maximum_length - INNER_MARKS["masked-lm"])
     sides = [np.full((len(inner), 1), mark, dtype=np.int32) for mark in (begin, end)]
     return _of_blocks(np.concatenate([sides[0], inner, sides[1]], axis=1), tokenizer)
 
@@ -171,7 +199,4 @@ def hidden_words(tokenizer: Any, split: Split, maximum_length: int) -> Encoded:
 @ENCODERS.register("causal-lm")
 def following_words(tokenizer: Any, split: Split, maximum_length: int) -> Encoded:
     """Blocks of `maximum_length` tokens cut from all texts in a row, each text with its end; labels are the tokens."""
-    end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id
-    if end is None:
-        raise UserError("language modelling needs a tokenizer with a token that ends texts: this one has none.")
-    return _of_blocks(_blocks(_stream(tokenizer, split, end), maximum_length), tokenizer)
+    return _of_blocks(_blocks(stream(tokenizer, split.texts, "causal-lm"), maximum_length), tokenizer)

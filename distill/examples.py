@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from distill.cells import shown
 from distill.kinds import KINDS
 from distill.labelling import LABELLINGS, RawSplit
 from distill.splits import Row, Splits, split_given, split_single
@@ -58,6 +59,15 @@ class Task:
     def metric(self) -> str:
         """Name of the score."""
         return KINDS[self.kind].metric
+
+    @property
+    def imbalance(self) -> float | None:
+        """How many times as many examples of the train split the most frequent class has as the rarest; None without
+        classes."""
+        if self.kind != "classification":
+            return None
+        counts = Counter(self.train.labels).values()
+        return max(counts) / min(counts)
 
     @property
     def balance(self) -> str:
@@ -130,8 +140,8 @@ def make_task(
     if kind == "classification" and len(set(train.labels)) < len(labelled.names):
         lacking = labelled.names[min(set(range(len(labelled.names))) - set(train.labels))]
         raise UserError(
-            f"{source}: no example of the class {lacking!r} is left in the train split once doubles are dropped and "
-            "validation and test are taken: give more of them, or drop the class."
+            f"{source}: no example of the class {shown(lacking)} is left in the train split once doubles are dropped "
+            "and validation and test are taken: give more of them, or drop the class."
         )
     parts = [[split.texts, split.pairs, split.labels] for split in (train, validation, test)]
     content = [labelled.names, parts] if kind == "classification" else [kind, labelled.names, parts]

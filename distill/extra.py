@@ -8,6 +8,7 @@ import numpy as np
 
 from distill.augmentation import Replacement
 from distill.batches import Encoded
+from distill.cells import listed
 from distill.local_data import read_columns
 from runs.errors import UserError
 from runs.files import content_hash
@@ -49,7 +50,7 @@ def read_texts(path: Path) -> tuple[str, ...]:
     """Different texts of a file: one a line (.txt), or the column `text` of a table."""
     columns = read_columns(path)
     if "text" not in columns:
-        raise UserError(f"{path} has no column 'text' (it has: {', '.join(columns) or 'none'}).")
+        raise UserError(f"{path} has no column 'text' (it has: {listed(columns) or 'none'}).")
     texts = [text for text in columns["text"] if isinstance(text, str) and text.strip()]
     if not texts:
         raise UserError(f"{path} has no text: give a file with one text a line, or a table with a column text.")

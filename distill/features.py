@@ -86,18 +86,23 @@ def attention_scores(query: Tensor, key: Tensor, heads: int) -> Tensor:
     return split_heads(query, heads) @ split_heads(key, heads).transpose(-1, -2) / math.sqrt(width)
 
 
+def require_attention(spec: StudentSpec, wants: frozenset[str]) -> None:
+    """Raise `UserError` where a layer has none of the attention that is asked for."""
+    for place, layer in enumerate(spec.layers):
+        if wants & {*INNER, "attention_scores"} and not isinstance(layer, TransformerLayer | BottleneckLayer):
+            raise UserError(
+                f"layer {place} of this model is of type {layer.type} and has no attention to compare: choose a recipe "
+                "of logits and hidden states only."
+            )
+
+
 @EXTRACTORS.register(StudentConfig.model_type)
 def student_features(model: Any, batch: Batch, wants: frozenset[str]) -> Features:
     """Features of our own student form, which teachers take too."""
     encoder = encoder_of(model)
     needed = wants | ({"queries", "keys"} if "attention_scores" in wants else frozenset())
     layers = model.config.spec_object.layers
-    for place, layer in enumerate(layers):
-        if needed & set(INNER) and not isinstance(layer, TransformerLayer | BottleneckLayer):
-            raise UserError(
-                f"layer {place} of this model is of type {layer.type} and has no attention to compare: choose a recipe "
-                "of logits and hidden states only."
-            )
+    require_attention(model.config.spec_object, needed)
     kept: dict[str, list[Tensor]] = {name: [] for name in INNER}
     with ExitStack() as hooks:
         for name in needed & set(INNER):

@@ -58,7 +58,7 @@ def load_hub(name: str, progress: Progress, kind: str | None = None) -> Task:
                 columns = {column: list(table[column]) for column in table.column_names}
                 raw = raw_split(columns, f"{name} ({alias})", kind)
                 label_names = label_names or _names(table.features)
-                if any(label != -1 for label in raw.labels):
+                if not all(isinstance(label, int) and label == -1 for label in raw.labels):
                     raws[split] = raw
     if not raws:
         raise UserError(f"data {name!r} has no labelled train, validation or test split: give {LOCAL_FORMS}.")

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
 
+from distill.cells import is_missing, is_text, plain, shown
 from runs.errors import UserError
 from runs.registry import Registry
 
@@ -40,18 +40,11 @@ class Labelled:
 
 Labelling = Callable[[Mapping[str, RawSplit], Sequence[str] | None], Labelled]
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Of a number that a model can be taught."""
+
 LABELLINGS: Registry[Labelling] = Registry("task kind")
 """Kind → a function of (splits as the source gave them, names of classes where it says them)."""
-
-
-def plain(value: Any) -> Any:
-    """A value without NumPy around it."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a label is not there: None, an empty text, or no number."""
-    return value is None or (isinstance(value, str) and not value) or bool(value != value)
 
 
 def _class(value: Any, place: str, number: int) -> int | str:
@@ -60,9 +53,23 @@ def _class(value: Any, place: str, number: int) -> int | str:
         raise UserError(f"{place}, row {number + 1}, column 'label' is empty: give every row a class, or drop the row.")
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if not isinstance(value, int | str):
-        raise UserError(f"{place}, row {number + 1}, column 'label' is {value!r}: a class is a name or a whole number.")
-    return value
+    if not (isinstance(value, int) or is_text(value)):
+        said = f"{place}, row {number + 1}, column 'label' is {shown(value)}"
+        raise UserError(f"{said}: a class is a name or a whole number.")
+    label: int | str = value
+    return label
+
+
+def _named(found: list[int | str], names: Sequence[str] | None, place: str, what: str) -> tuple[str, ...]:
+    """The names of classes or tags: those that a source has for its numbers, or themselves as text."""
+    given = names and all(isinstance(one, int) and 0 <= one < len(names) for one in found)
+    said = [names[int(one)] if names and given else str(one) for one in found]
+    for one in said:
+        if said.count(one) > 1:
+            raise UserError(
+                f"{place} has the {what} {shown(one)} twice, as a number and as a text: write it in one way."
+            )
+    return tuple(said)
 
 
 @LABELLINGS.register("classification")
@@ -72,30 +79,36 @@ def classes(raws: Mapping[str, RawSplit], names: Sequence[str] | None) -> Labell
     found = sorted({one for split in values.values() for one in split}, key=lambda one: (isinstance(one, str), one))
     place = next(iter(raws.values())).place
     if len(found) < 2:
-        raise UserError(f"{place}, column 'label' has one class only ({found[0]!r}): at least two are needed.")
+        raise UserError(f"{place}, column 'label' has one class only ({shown(found[0])}): at least two are needed.")
     for split, mine in values.items():
         if "train" in values and (unknown := set(mine) - set(values["train"])):
             raise UserError(
-                f"{raws[split].place} has the class {min(unknown, key=str)!r}, which {raws['train'].place} lacks: a "
-                "student learns from the train split, so every class must be there."
+                f"{raws[split].place} has the class {shown(min(unknown, key=str))}, which {raws['train'].place} lacks: "
+                "a student learns from the train split, so every class must be there."
             )
     index = {value: number for number, value in enumerate(found)}
-    named = names is not None and all(isinstance(one, int) and 0 <= one < len(names) for one in found)
-    said = tuple(names[int(one)] if named and names else str(one) for one in found)
+    said = _named(found, names, place, "class")
     return Labelled({split: [index[value] for value in mine] for split, mine in values.items()}, said)
 
 
 @LABELLINGS.register("regression")
 def numbers(raws: Mapping[str, RawSplit], names: Sequence[str] | None) -> Labelled:
-    """A number a row."""
+    """A number a row, not the same in all rows of train."""
 
     def number(value: Any, place: str, row: int) -> float:
         value = plain(value)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-            raise UserError(f"{place}, row {row + 1}, column 'label' is {value!r}: it must be a number in every row.")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -LARGEST <= value <= LARGEST:
+            said = f"{place}, row {row + 1}, column 'label' is {shown(value)}"
+            raise UserError(f"{said}: it must be a number, and not too large a one, in every row.")
         return float(value)
 
-    return Labelled({split: [number(v, raw.place, n) for n, v in enumerate(raw.labels)] for split, raw in raws.items()})
+    found = {split: [number(v, raw.place, n) for n, v in enumerate(raw.labels)] for split, raw in raws.items()}
+    first = next(iter(raws))
+    if len(set(found[first])) < 2:
+        raise UserError(
+            f"{raws[first].place}, column 'label' is {found[first][0]:g} in every row: nothing can be learnt."
+        )
+    return Labelled(found)
 
 
 OUTSIDE = "O"
@@ -113,19 +126,18 @@ def tags(raws: Mapping[str, RawSplit], names: Sequence[str] | None) -> Labelled:
             words = len(text.split(" "))
             if len(mine) != words:
                 raise UserError(f"{raw.place}, row {number + 1} has {words} words and {len(mine)} tags: one for each.")
-            if any(is_missing(tag) or not isinstance(tag, int | str) for tag in mine):
+            if any(is_missing(tag) or not (isinstance(tag, int) or is_text(tag)) for tag in mine):
                 raise UserError(
-                    f"{raw.place}, row {number + 1} has a tag that is no name and no whole number: {mine!r}."
+                    f"{raw.place}, row {number + 1} has a tag that is no name and no whole number: {shown(mine)}."
                 )
             given[split].append(mine)
     found = {tag for rows in given.values() for row in rows for tag in row}
     ordered = sorted(found, key=lambda tag: (tag != OUTSIDE, isinstance(tag, str), tag))
+    place = next(iter(raws.values())).place
     if len(ordered) < 2:
-        place = next(iter(raws.values())).place
-        raise UserError(f"{place} has one tag only ({ordered[0]!r}): at least two are needed.")
+        raise UserError(f"{place} has one tag only ({shown(ordered[0])}): at least two are needed.")
     index = {tag: number for number, tag in enumerate(ordered)}
-    named = names is not None and all(isinstance(tag, int) and 0 <= tag < len(names) for tag in ordered)
-    said = tuple(names[int(tag)] if named and names else str(tag) for tag in ordered)
+    said = _named(ordered, names, place, "tag")
     return Labelled({split: [tuple(index[tag] for tag in row) for row in rows] for split, rows in given.items()}, said)
 
 
@@ -136,14 +148,17 @@ def answers(raws: Mapping[str, RawSplit], names: Sequence[str] | None) -> Labell
     for split, raw in raws.items():
         found[split] = []
         for number, (context, row) in enumerate(zip(raw.pairs or [], raw.labels, strict=True)):
-            mine = tuple((int(start), str(text)) for start, text in row)
+            mine = tuple((start, text) for start, text in row)
             for start, text in mine:
                 if context[start : start + len(text)] != text:
                     raise UserError(
-                        f"{raw.place}, question {number + 1}: its answer {text!r} does not stand at character {start} "
-                        "of its text."
+                        f"{raw.place}, question {number + 1}: its answer {shown(text)} does not stand at character "
+                        f"{start} of its text."
                     )
             found[split].append(mine)
+    first = next(iter(raws))
+    if not any(found[first]):
+        raise UserError(f"{raws[first].place} has no question with an answer: nothing can be learnt from it.")
     return Labelled(found)
 
 

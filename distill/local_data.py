@@ -71,6 +71,10 @@ def _read_squad(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["question", "context", "answers", "title"])
 
 
+BROKEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, OSError)
+"""What readers raise for a file that is damaged or of another kind."""
+
+
 def looks_local(source: str) -> bool:
     """Whether `source` can only be meant as a path: it ends like a data file or starts like a path."""
     return Path(source).suffix.lower() in READERS or source.startswith((".", "/", "~", "\\"))
@@ -86,8 +90,8 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
         raise UserError(f"{path} is empty: give {LOCAL_FORMS}.")
     try:
         table = READERS[path.suffix.lower()](path)
-    except (ValueError, OSError) as problem:
-        reason = str(problem).strip().splitlines()[0].rstrip(".")
+    except BROKEN as problem:
+        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".")[:200]
         raise UserError(f"{path} cannot be read as {path.suffix[1:].upper()} ({reason}): give {LOCAL_FORMS}.") from None
     return {str(name): table[name].tolist() for name in table.columns}
 

@@ -74,10 +74,13 @@ def as_matching(value: str | Sequence[int | Sequence[int]]) -> Matching:
         MATCHINGS[value]
         return value
     listed = []
-    for entry in value:
-        layers = (entry,) if isinstance(entry, int) else tuple(entry)
+    for entry in value if isinstance(value, list | tuple) else [()]:
+        layers = tuple(entry) if isinstance(entry, list | tuple) else (entry,)
         if not layers or any(type(layer) is not int for layer in layers):
-            raise UserError(f"the matching {list(value)} must have a teacher layer, or a list of them, for each layer.")
+            raise UserError(
+                f"the matching {value!r} must be one of {', '.join(MATCHINGS)}, or a list with a teacher layer, or a "
+                "list of them, for each layer of the student."
+            )
         listed.append(entry if isinstance(entry, int) else layers)
     return tuple(listed)
 

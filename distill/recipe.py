@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 from distill.batches import steps_per_epoch
-from distill.matching import Matching, as_matching
+from distill.features import require_attention
+from distill.matching import Matching, as_matching, layer_pairs
 from distill.objectives import OBJECTIVES, LayerObjective
 from distill.objectives.answers import TEMPERATURES
 from runs.errors import UserError
 from runs.registry import Registry
+from students.spec import StudentSpec
 
 WEIGHTS: Registry[Callable[[float], float]] = Registry("weight rule")
 """Name → what a term's weight is multiplied by, by the share (0 to 1) of the term's own part that is done."""
@@ -45,8 +48,12 @@ class Term:
         WEIGHTS[self.weight_rule]
         TEMPERATURES[self.temperature_rule]
         object.__setattr__(self, "matching", as_matching(self.matching))
-        if not (self.weight > 0 and self.temperature > 0 and 0 <= self.start < self.end <= 1):
-            raise UserError(f"the term {self.objective!r} needs weight and temperature above 0, 0 ≤ start < end ≤ 1.")
+        positive = all(0 < number < inf for number in (self.weight, self.temperature))
+        if not (positive and 0 <= self.start < self.end <= 1 and abs(self.temperature_strength) < inf):
+            raise UserError(
+                f"the term {self.objective!r} needs weight and temperature above 0, 0 ≤ start < end ≤ 1 and a "
+                "finite temperature_strength."
+            )
         if self.matching == "embeddings" and not (isinstance(objective, LayerObjective) and objective.of_embedding):
             raise UserError(f"the term {self.objective!r} cannot be matched to embeddings: it is about layers.")
 
@@ -77,9 +84,24 @@ class Optimization:
     """Batches of a step: their gradients make one, as if all their texts had stood in one batch."""
 
     def __post_init__(self) -> None:
-        """A step has whole batches."""
-        if not isinstance(self.accumulate, int) or self.accumulate < 1:
-            raise UserError(f"accumulate is {self.accumulate}: it must be a whole number of batches, 1 or more.")
+        """Numbers must make sense."""
+        for name in ("learning_rate", "epochs", "clip"):
+            if not 0 < getattr(self, name) < inf:
+                raise UserError(f"{name} of the optimization is {getattr(self, name)}: it must be above 0.")
+        for name, least in (
+            ("batch_size", 1),
+            ("accumulate", 1),
+            ("minimum_steps", 1),
+            ("steps_per_class", 0),
+            ("patience", 1),
+        ):
+            value = getattr(self, name)
+            if not (name == "patience" and value is None) and (type(value) is not int or value < least):
+                raise UserError(
+                    f"{name} of the optimization is {value!r}: it must be a whole number of at least {least}."
+                )
+        if not (0 <= self.warmup < 1 and 0 <= self.weight_decay < inf):
+            raise UserError("the optimization needs a warmup from 0 to below 1 and a weight_decay of at least 0.")
 
     @property
     def examples_per_step(self) -> int:
@@ -116,6 +138,28 @@ class Recipe:
             taught = max(taught, term.end)
         if taught < 1:
             raise UserError(f"the recipe {self.name!r} has no loss from {taught:.0%} of the run on: fill the gap.")
+
+    def starting_layers(self, student_layers: int, teacher_layers: int) -> tuple[int, ...]:
+        """The teacher layer that each student layer starts from, counted from 0; `UserError` where one has none."""
+        pairs = layer_pairs(self.layer_map, student_layers, teacher_layers)
+        if [layer for layer, _ in pairs] != list(range(student_layers)):
+            raise UserError(
+                f"the layer map {self.layer_map!r} of the recipe {self.name!r} does not say where each of the "
+                f"student's {student_layers} layers comes from: use first, last or uniform, or a list for all."
+            )
+        return tuple(layers[-1] for _, layers in pairs)
+
+    def check(self, student: StudentSpec, teacher_layers: int) -> None:
+        """Raise `UserError` where the recipe asks for layers or parts of them that are not there.
+
+        To be asked before a teacher is fitted.
+        """
+        self.starting_layers(len(student.layers), teacher_layers)
+        for term in self.terms:
+            objective = OBJECTIVES[term.objective]
+            if isinstance(objective, LayerObjective):
+                layer_pairs(term.matching, len(student.layers), teacher_layers)
+                require_attention(student, objective.wants)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and names, for hashes and files."""

@@ -5,11 +5,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from distill.initialization import find_initialization
 from distill.recipe import Optimization, Recipe, Term
 from runs.errors import UserError
+from runs.files import read_yaml
 from runs.registry import Registry, unknown_name
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
@@ -19,12 +18,7 @@ KEYS = ("terms", "optimization", "initialization", "layer_map")
 
 def read_recipe(path: Path) -> Recipe:
     """A recipe named like its file; whatever is wrong with it is a `UserError` that names file and key."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"the recipe file {path} does not exist.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError):
-        raise UserError(f"the recipe file {path} cannot be read as YAML.") from None
+    data = read_yaml(path, "recipe file")
     if not isinstance(data, Mapping):
         raise UserError(f"the recipe file {path} must have the keys {', '.join(KEYS)}.")
     for key in data:
@@ -57,9 +51,13 @@ def _made(kind: type[Any], values: Any, what: str) -> Any:
     for name, value in values.items():
         if name not in known:
             raise unknown_name(f"key of {what}", str(name), list(known))
-        number = known[name].type in ("float", "int", float, int)
-        if number and (isinstance(value, bool) or not isinstance(value, int | float)):
+        wanted = known[name].type
+        if wanted in (float, int) and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise UserError(f"{name} of {what} is {value!r}: it must be a number (1.0e-3, not 1e-3).")
+        if wanted in (str, bool) and not isinstance(value, wanted):
+            raise UserError(
+                f"{name} of {what} is {value!r}: it must be {'a name' if wanted is str else 'true or false'}."
+            )
     try:
         return kind(**values)
     except TypeError:

@@ -8,12 +8,23 @@ from typing import Any
 from filelock import FileLock
 
 from distill.batches import Encoded, PlannedBatches, plan_batches
-from distill.checkpoints import load_tokenizer, weights_hash
+from distill.checkpoints import has_whole_weights, load_tokenizer, weights_hash
 from distill.embedded import DEFAULT_TEACHER, DEFAULT_TEACHER_LICENCE, minilm_folder
 from distill.encoding import encode
 from distill.evaluation import answer, context_of
 from distill.examples import Task
+from distill.fitting import (
+    MAXIMUM_LENGTH,
+    check_fit,
+    cut_note,
+    fitted_order,
+    fitting_length,
+    found_in,
+    labels_note,
+    say_all,
+)
 from distill.kinds import KINDS
+from distill.label_names import reorder_labels
 from distill.lesson import Lesson
 from distill.masking import Masking, masking_of
 from distill.recipe import Optimization, Term
@@ -28,12 +39,6 @@ from students.model import StudentPreTrainedModel, with_head
 
 SCHEMA = 1
 TEACHER_FILE = "teacher.json"
-MAXIMUM_LENGTH = 128
-"""Texts are cut here, or earlier where the task's training texts are all shorter."""
-
-MAXIMUM_LENGTHS = {"spans": 384}
-"""Of kinds whose texts are longer: a question comes with a whole paragraph."""
-
 CHECKPOINT_STEPS = 100
 FINE_TUNING = Optimization(learning_rate=1e-4, epochs=2, warmup=0.06, minimum_steps=600, steps_per_class=12)
 
@@ -88,10 +93,6 @@ def find_source(source: str | None, progress: Progress) -> tuple[Path, str]:
     return _from_hub(source), source
 
 
-def _is_fitted(model: StudentPreTrainedModel, task: Task) -> bool:
-    return model.config.spec_object.head == KINDS[task.kind].head_for(task.label_names)
-
-
 def _with_fresh_head(folder: Path, task: Task, seed: int) -> StudentPreTrainedModel:
     """The checkpoint's encoder, and its pooler if it has one, under a head for the task drawn from `seed`."""
     head = KINDS[task.kind].head_for(task.label_names)
@@ -125,12 +126,6 @@ def _fine_tune(
         )
 
 
-def fitting_length(tokenizer: Any, task: Task, positions: int) -> int:
-    """Tokens of the longest training text, but at most `MAXIMUM_LENGTH` and what the model has positions for."""
-    most = min(MAXIMUM_LENGTHS.get(task.kind, MAXIMUM_LENGTH), positions)
-    return int(encode(tokenizer, task.train, most, task.kind).lengths.max())
-
-
 def _read(folder: Path) -> Teacher:
     stored = read_json(folder / TEACHER_FILE, "teacher's record")
     return Teacher(folder, **{field.name: stored[field.name] for field in fields(Teacher) if field.name != "folder"})
@@ -141,27 +136,33 @@ def prepare_teacher(
 ) -> Teacher:
     """The teacher that `--teacher` names, fitted to the task; found again by content, resumed after a kill.
 
-    A classifier with as many labels as the task is used as it is; any other encoder gets a new head and is fine-tuned.
-    Raises `UserError` where `source` is missing or not a model that can be read.
+    A classifier for the task's labels is used as it is, its answers in the task's order; one for another number of
+    labels, or any other encoder, gets a new head and is fine-tuned. Raises `UserError` where `source` is missing or not
+    a model that can be read, or does not go with the task (`distill.fitting`).
     """
     checkpoint, name = find_source(source, progress)
-    found = load_model(checkpoint)
-    tokenizer = load_tokenizer(checkpoint)
-    fitted = _is_fitted(found, task)
-    fine_tuning = None if fitted else {**asdict(training), "seed": seed}
-    identity = content_hash([SCHEMA, weights_hash(checkpoint), task.content_hash, fine_tuning, MAXIMUM_LENGTH], 16)
+    model = load_model(checkpoint)
+    found, tokenizer = found_in(name, model), load_tokenizer(checkpoint)
+    check_fit(found, tokenizer, task)
+    order = fitted_order(found, task)
+    fine_tuning = {**asdict(training), "seed": seed} if order is None else None
+    content = [SCHEMA, weights_hash(checkpoint), task.content_hash, fine_tuning, MAXIMUM_LENGTH]
+    moved = order is not None and order != tuple(range(len(order)))
+    identity = content_hash([*content, order] if moved else content, 16)
     place = home_folder("teachers") / identity
     with FileLock(home_folder("teachers") / f".{identity}.lock"):
         work = place.with_name(f"{identity}.training")
         remove_leftovers(place)
-        if (place / TEACHER_FILE).is_file():
+        if (place / TEACHER_FILE).is_file() and has_whole_weights(place):
             shutil.rmtree(work, ignore_errors=True)
             progress.say(f"teacher {name}, fitted to {task.name}: found in {place}")
             return _read(place)
         masking = masking_of(task.kind, tokenizer)
-        length = fitting_length(tokenizer, task, found.config.spec_object.maximum_positions)
-        model = found
-        if not fitted:
+        length, cut = fitting_length(tokenizer, task, found.positions)
+        say_all(progress.say, [labels_note(found, task), cut_note(found, cut, len(task.train), length)])
+        if order:
+            reorder_labels(model, order, task.label_names)
+        if order is None:
             model = _with_fresh_head(checkpoint, task, seed)
             encoded = encode(tokenizer, task.train, length, task.kind)
             _fine_tune(model, encoded, training, seed, work, progress, task.kind, masking, len(task.label_names))

@@ -5,7 +5,7 @@ averaged, so that the weights are those of one process up to rounding, and the s
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +17,18 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from distill.batches import Batch, PlannedBatches
-from distill.curve import Curve
+from distill.curve import Curve, forget, is_readable
 from distill.lesson import Lesson
 from distill.numerics import training_device
 from distill.optimization import make_optimizer, make_schedule
 from distill.parts import parts_of
 from distill.recipe import Optimization
 from distill.team import team
-from runs.files import write_bytes_atomic
 from runs.progress import Progress, Task
+from runs.seal import is_sealed, seal_folder
 
 COMPLETE = "complete"
-"""Marks a checkpoint folder whose files are all there; the trainer writes them one by one."""
+"""Seals a checkpoint folder whose files are all there; the trainer writes them one by one."""
 
 KEPT_CHECKPOINTS = 2
 
@@ -101,22 +101,31 @@ class DistillTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         team().wait()
         if self.args.should_save:
-            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-            write_bytes_atomic(folder / COMPLETE, b"")
+            seal_folder(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}", COMPLETE)
 
 
 def _step_of(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint that is whole; half-written ones are removed."""
-    whole = []
-    for path in sorted(folder.glob("checkpoint-*"), key=_step_of):
-        if (path / COMPLETE).is_file():
-            whole.append(path)
-        else:
+def newest_checkpoint(folder: Path, say: Callable[[str], None] = lambda line: None) -> Path | None:
+    """The last checkpoint that is whole; half-written and damaged ones are removed, the latter with a word to `say`.
+
+    None, with nothing left, where the learning curve beside them is damaged.
+    """
+    found = sorted(folder.glob("checkpoint-*"), key=_step_of)
+    damaged = [path for path in found if (path / COMPLETE).exists() and not is_sealed(path, COMPLETE)]
+    whole = [path for path in found if path not in damaged and (path / COMPLETE).exists()]
+    if found and not is_readable(folder):
+        damaged, whole = found, []
+    for path in found:
+        if path not in whole:
             shutil.rmtree(path)
+    if damaged:
+        begin = f"goes on from step {_step_of(whole[-1])}" if whole else "begins anew"
+        say(f"what was stored of this training in {folder} is damaged: it {begin}")
+    if not whole:
+        forget(folder)
     return whole[-1] if whole else None
 
 
@@ -138,7 +147,7 @@ def train(
     student ends as it was at its best on validation.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = newest_checkpoint(folder)
+    checkpoint = newest_checkpoint(folder, progress.say)
     done = _step_of(checkpoint) if checkpoint else 0
     if curve is not None and curve.resume(done):
         curve.restore()

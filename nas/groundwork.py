@@ -15,6 +15,7 @@ from devices.target import open_target
 from devices.workload import Workload
 from distill.checkpoints import load_tokenizer
 from distill.encoding import encode
+from distill.fitting import check_fit, found_in
 from distill.tasks import Task, load_task
 from distill.teachers import find_source
 from export.items import Item
@@ -74,8 +75,10 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
         )
     progress.say(f"data: {task.name} ({task.licence}), {task.source}")
     folder, name = find_source(settings.teacher, progress)
-    spec = load_model(folder).config.spec_object
-    lengths = encode(load_tokenizer(folder), task.train, spec.maximum_positions).lengths
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    check_fit(found_in(name, model), tokenizer, task)
+    spec = model.config.spec_object
+    lengths = encode(tokenizer, task.train, spec.maximum_positions).lengths
     workload = settings.workload
     if settings.sequence_length_auto:
         length = automatic_length(lengths, spec.maximum_positions)

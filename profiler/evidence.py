@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from devices.disturbance import Disturbance, disturbances
+from devices.disturbance import Disturbances, disturbances
 from devices.measurement import Sample
 from devices.stability import Stability, stability
 from devices.store import SampleStore
-from devices.workload import Precision
 from export.items import Item, item_from_json
 from profiler.observed import Measurements, measured_so_far
 from profiler.population import is_check
@@ -25,8 +25,8 @@ class Evidence:
     measurements: Measurements
     steadiness: Stability
 
-    @property
-    def disturbances(self) -> dict[tuple[int, Precision], Disturbance]:
+    @cached_property
+    def disturbances(self) -> Disturbances:
         """How much longer than undisturbed everything that was measured took, by threads and precision."""
         return disturbances(self.samples, self.measurements)
 

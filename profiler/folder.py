@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import devices.targets  # noqa: F401  (fills the registry)
-from devices.disturbance import Disturbance
+from devices.disturbance import Disturbance, Disturbances, disturbances_from_json
 from devices.fingerprint import SCHEMA, Fingerprint, fingerprint
 from devices.target import open_target
-from devices.workload import Precision, Workload
+from devices.workload import Workload
 from export.lowering import LOWERING_VERSION
 from predictor.features import FEATURES
 from predictor.latency import LatencyPredictor
@@ -53,7 +53,7 @@ class Profile:
     seed: int
     check: dict[str, Any]
     stability: dict[str, Any]
-    disturbances: dict[tuple[int, Precision], Disturbance]
+    disturbances: Disturbances
     error_budget: dict[str, Any]
     adapted_from: dict[str, Any] | None
     seconds: float
@@ -111,9 +111,7 @@ def load_profile(folder: Path) -> Profile:
             seed=value["seed"],
             check=value["check"],
             stability=value["stability"],
-            disturbances={
-                (one["threads"], one["precision"]): Disturbance(**one["factors"]) for one in value["disturbances"]
-            },
+            disturbances=disturbances_from_json(value["disturbances"]),
             error_budget=value["error_budget"],
             adapted_from=value["adapted_from"],
             seconds=value["seconds"],

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from devices.disturbance import disturbances_to_json
 from devices.fingerprint import SCHEMA, Fingerprint
 from devices.stopwatch import Policy
 from predictor.evaluation import PREDICTOR, evaluate
@@ -96,10 +97,7 @@ def write_outcome(
         "samples": len(evidence.samples),
         "rounds": list(rounds),
         "stability": evidence.steadiness.to_json(),
-        "disturbances": [
-            {"threads": threads, "precision": precision, "factors": found.to_json()}
-            for (threads, precision), found in evidence.disturbances.items()
-        ],
+        "disturbances": disturbances_to_json(evidence.disturbances),
         **result,
         "finished_at": time(),
     }

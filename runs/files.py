@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from runs.errors import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -67,6 +69,16 @@ def read_json(path: Path, what: str = "file") -> Any:
         raise UserError(
             f"the {what} {path} is not whole JSON: delete it, or make it again with the command that wrote it."
         ) from None
+
+
+def read_yaml(path: Path, what: str = "file") -> Any:
+    """Read YAML; a file that is missing or none is a `UserError` that names it as `what`."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"the {what} {path} does not exist.") from None
+    except (yaml.YAMLError, ValueError, OSError):
+        raise UserError(f"the {what} {path} cannot be read as YAML.") from None
 
 
 def content_hash(value: Any, length: int = 12) -> str:

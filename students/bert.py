@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, BertPreTrainedModel
 
@@ -15,6 +14,7 @@ from students.bert_heads import BERT_HEADS, LANGUAGE_MODELS, head_of_bert, named
 from students.headed import StudentWithHead
 from students.layers import NORM_EPSILON
 from students.model import StudentConfig, StudentPreTrainedModel, build_student, load_student
+from students.reading import UNREADABLE, unreadable
 from students.spec import Activation, Head, StudentSpec, TransformerLayer, uniform_spec
 
 ACTIVATIONS: dict[str, Activation] = {"gelu": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
@@ -197,8 +197,8 @@ def _load_bert(path: Path, loader: Any) -> BertPreTrainedModel:
     """A stock model; a checkpoint without a pooler gives one without a pooler, any other gap is a `UserError`."""
     try:
         model, loading = loader.from_pretrained(path, output_loading_info=True, dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
-        raise UserError(f"the model in {path} cannot be read: {str(problem).splitlines()[0]}") from None
+    except UNREADABLE as problem:
+        raise unreadable(path, problem) from None
     missing = sorted(loading["missing_keys"])
     if isinstance(model, BertModel) and missing and all(name.startswith("pooler.") for name in missing):
         model.pooler = None

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -32,6 +31,7 @@ from students.headed import StudentForSequenceClassification as StudentForSequen
 from students.headed import StudentForTokenClassification as StudentForTokenClassification
 from students.headed import StudentWithHead
 from students.layers import HeadModule
+from students.reading import UNREADABLE, unreadable
 from students.spec import Head, StudentSpec
 
 MODEL_CLASSES: Registry[type[StudentPreTrainedModel]] = Registry("head")
@@ -117,12 +117,16 @@ def load_student(folder: str | PathLike[str]) -> StudentPreTrainedModel:
     settings = read_json(path / "config.json", "student's config")
     if settings.get("model_type") != StudentConfig.model_type:
         raise UserError(f"{path} holds a {settings.get('model_type')!r} model, not a student.")
-    config = StudentConfig.from_pretrained(path)
-    loader: Any = model_class_of(config.spec_object)
     try:
+        StudentSpec.from_json(settings.get("spec"))
+    except UserError as problem:
+        raise UserError(f"the config.json in {path} makes no model: {problem}") from None
+    try:
+        config = StudentConfig.from_pretrained(path)
+        loader: Any = model_class_of(config.spec_object)
         model, loading = loader.from_pretrained(path, config=config, output_loading_info=True, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
-        raise UserError(f"the student in {path} cannot be read: {str(problem).splitlines()[0]}") from None
+    except UNREADABLE as problem:
+        raise unreadable(path, problem) from None
     if loading["missing_keys"]:
         raise UserError(f"the student in {path} lacks weights, {sorted(loading['missing_keys'])[0]} the first of them.")
     student: StudentPreTrainedModel = model.train(False)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-
 from runs.errors import UserError
+from runs.files import read_yaml
 from students.spec import Activation
 
 NO_LIMIT = 2**31
@@ -51,12 +50,7 @@ class Choices:
 
 def read_space_file(path: Path) -> Choices:
     """Read a space; whatever is wrong with the file is a `UserError` that names the file and the key."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"the space file {path} does not exist.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError):
-        raise UserError(f"the space file {path} cannot be read as YAML.") from None
+    data = read_yaml(path, "space file")
     required = {"layers", "hidden", "activation", "heads", "qkv", "ffn", "alike"}
     known = required | {"alike_share", "maximum_qkv"}
     keys = set(data) if isinstance(data, dict) else set()

@@ -32,6 +32,7 @@ def profile_device(
     quiet: options.Quiet = False,
 ) -> dict[str, Any]:
     """Measure a device and learn to predict its latencies; print the error on students it has never seen."""
+    from devices.disturbance import disturbances_to_json
     from profiler.adapt import adapt_profile
     from profiler.profile import profile_device as profile
     from profiler.workloads import workload_range
@@ -61,10 +62,7 @@ def profile_device(
                 "adapted_from": one.adapted_from,
                 "check": one.check,
                 "stability": one.stability,
-                "disturbances": [
-                    {"threads": threads, "precision": of, "factors": found.to_json()}
-                    for (threads, of), found in one.disturbances.items()
-                ],
+                "disturbances": disturbances_to_json(one.disturbances),
                 "error_budget": one.error_budget,
             }
             for one in profiles
@@ -191,7 +189,9 @@ def distill_student(
     transfer_data: Annotated[
         Path | None, typer.Option(help="Texts without labels that the teacher answers, for the student to learn from.")
     ] = None,
-    augment: Annotated[int, typer.Option(help="Copies of each text with some words replaced by similar ones.")] = 0,
+    augment: Annotated[
+        int, typer.Option(help="Copies of each text with some words replaced by similar ones.", min=0)
+    ] = 0,
     seed: options.Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Run folder. Default: tailorbird-<hash> here.")] = None,
     quiet: options.Quiet = False,

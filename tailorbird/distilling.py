@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from distill.bag_of_words import bag_of_words_score
+from distill.checkpoints import load_tokenizer
 from distill.distillation import distil, evaluate
 from distill.extra import Extra
+from distill.fitting import check_fit, found_in
 from distill.initialization import check_start
 from distill.kinds import KINDS
 from distill.recipe_file import find_recipe
@@ -54,7 +56,11 @@ def distill_one(
     task = load_task(data, progress, kind)
     extra.check(task.kind, task.train.pairs is not None)
     progress.say(f"data: {task.name}, {task.kind}, {task.balance or f'{len(task.train):,} examples'}")
-    theirs = load_model(find_source(source, progress)[0]).config.spec_object
+    folder, name = find_source(source, progress)
+    found = load_model(folder)
+    check_fit(found_in(name, found), load_tokenizer(folder), task)
+    theirs = found.config.spec_object
+    recipe.check(spec, len(theirs.layers))
     spec = replace(
         spec,
         vocabulary_size=theirs.vocabulary_size,
@@ -73,8 +79,7 @@ def distill_one(
         "extra": extra.content_hash,
         "seed": seed,
     }
-    folder = output or Path(f"tailorbird-{content_hash(settings)}")
-    with open_run(folder, "distillation", settings) as run:
+    with open_run(output or Path(f"tailorbird-{content_hash(settings)}"), "distillation", settings) as run:
 
         def taught() -> dict[str, Any]:
             teacher = prepare_teacher(source, task, progress)
@@ -103,7 +108,12 @@ def distill_one(
                 "parameters": spec.parameters(),
                 "validation_score": done.validation_score,
                 "teacher": {"name": teacher.name, "parameters": teacher.parameters},
-                "data": {"name": task.name, "source": task.source, "licence": task.licence},
+                "data": {
+                    "name": task.name,
+                    "source": task.source,
+                    "licence": task.licence,
+                    "imbalance": task.imbalance,
+                },
                 "score": scores.to_json(),
                 "scores": {"teacher": dict(above.scores), "student": dict(below.scores)},
             }

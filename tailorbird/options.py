@@ -62,7 +62,7 @@ Data = Annotated[
         "optional text_pair, and label. Default: movie-review snippets from the package index."
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Every random choice follows from it.")]
+Seed = Annotated[int, typer.Option(help="Every random choice follows from it.", min=0, max=2**32 - 1)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result and errors.")]
 Effort = Annotated[str, typer.Option(help="How much time to spend: see the README.")]
 TaskKind = Annotated[

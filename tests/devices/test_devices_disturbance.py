@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from devices.disturbance import Disturbance, disturbances
+from devices.disturbance import Disturbance, Disturbances, disturbances, disturbances_from_json, disturbances_to_json
 from devices.measurement import Sample
 from devices.undisturbed import undisturbed
 from devices.workload import Workload
@@ -57,6 +57,6 @@ def test_on_a_machine_alone_nothing_changes() -> None:
     assert low == pytest.approx(lows) and high == pytest.approx(highs)
 
 
-def test_it_survives_json() -> None:
-    found = Disturbance(1.01, 1.05, 1.2)
-    assert Disturbance(**json.loads(json.dumps(found.to_json()))) == found
+def test_they_survive_json() -> None:
+    found: Disturbances = {(1, "fp32"): Disturbance(1.01, 1.05, 1.2), (2, "int8"): Disturbance()}
+    assert disturbances_from_json(json.loads(json.dumps(disturbances_to_json(found)))) == found

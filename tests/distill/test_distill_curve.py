@@ -1,5 +1,6 @@
 """Learning curves: the best state is the one that is kept, and a run that ended early stays ended."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,21 +33,24 @@ def batches() -> PlannedBatches:
     return PlannedBatches(encoded, plan_batches(encoded.lengths, 4, 60, 0))
 
 
-def run(taught: Lesson, folder: Path, patience: int | None) -> tuple[Curve, list[int]]:
-    """A run whose scores are known beforehand, and at which points it was judged now."""
+def run(
+    taught: Lesson,
+    folder: Path,
+    patience: int | None,
+    scores: dict[int, float] = SCORES,
+    progress: Progress | None = None,
+) -> tuple[Curve, list[int]]:
+    """A run whose scores are known beforehand, and where it was judged now; a score that lacks ends it like a kill."""
     judged: list[int] = []
 
-    curve = Curve(folder, taught.student, lambda: (SCORES[_next(curve, judged)], 0.0), patience)
-    train(
-        taught, batches(), SETTINGS, folder, label="", progress=Progress(quiet=True), checkpoint_steps=10, curve=curve
-    )
+    def judge() -> tuple[float, float]:
+        judged.append((curve.points[-1].step if curve.points else 0) + 10)
+        return scores[judged[-1]], 0.0
+
+    curve = Curve(folder, taught.student, judge, patience)
+    progress = progress or Progress(quiet=True)
+    train(taught, batches(), SETTINGS, folder, label="", progress=progress, checkpoint_steps=10, curve=curve)
     return curve, judged
-
-
-def _next(curve: Curve, judged: list[int]) -> int:
-    step = (curve.points[-1].step if curve.points else 0) + 10
-    judged.append(step)
-    return step
 
 
 def weights(taught: Lesson) -> list[torch.Tensor]:
@@ -85,3 +89,56 @@ def test_points_beyond_the_checkpoint_are_taken_again(tmp_path: Path) -> None:
     curve, judged = run(again, tmp_path, None)
     assert judged == [step for step in SCORES if step > max(left, default=0)]
     assert curve.points == whole.points and same(weights(first), weights(again))
+
+
+def spoil(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(bytes(data))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "harm", "from_step"),
+    [
+        ("checkpoint-40/model.safetensors", cut, 30),
+        ("checkpoint-40/model.safetensors", spoil, 30),
+        ("checkpoint-40/optimizer.pt", spoil, 30),
+        ("checkpoint-40/optimizer.pt", Path.unlink, 30),
+        ("checkpoint-40/complete", cut, 30),
+        ("best.safetensors", cut, 0),
+        ("best.safetensors", Path.unlink, 0),
+        ("curve.json", cut, 0),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_a_damaged_checkpoint_costs_time_and_nothing_else(
+    name: str, harm: Callable[[Path], None], from_step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, killed, again = lesson(), lesson(), lesson()
+    expected, _ = run(whole, tmp_path / "whole", None)
+    with pytest.raises(KeyError, match="50"):
+        run(killed, tmp_path / "broken", None, {step: SCORES[step] for step in (10, 20, 30, 40)})
+    assert sorted(path.name for path in (tmp_path / "broken").glob("ch*")) == ["checkpoint-30", "checkpoint-40"]
+    harm(tmp_path / "broken" / name)
+    capsys.readouterr()
+    curve, judged = run(again, tmp_path / "broken", None, progress=Progress())
+    assert judged == [step for step in SCORES if step > from_step]
+    assert curve.points == expected.points and same(weights(whole), weights(again))
+    begins = f"it goes on from step {from_step}" if from_step else "it begins anew"
+    assert begins in capsys.readouterr().err
+
+
+def test_nothing_is_said_of_a_checkpoint_that_is_half_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyError, match="50"):
+        run(lesson(), tmp_path, None, {step: SCORES[step] for step in (10, 20, 30, 40)})
+    (tmp_path / "checkpoint-40" / "complete").unlink()
+    capsys.readouterr()
+    _, judged = run(lesson(), tmp_path, None, progress=Progress())
+    assert judged == [40, 50, 60]
+    assert "damaged" not in capsys.readouterr().err

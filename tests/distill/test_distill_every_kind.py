@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import transformers
 
 from distill.bag_of_words import bag_of_words_score
 from distill.batches import PlannedBatches
@@ -28,6 +29,14 @@ from students.spec import uniform_spec
 GOOD = ("fine", "bright", "warm", "lovely", "sharp", "alive")
 BAD = ("dull", "cold", "flat", "stale", "grim", "lost")
 PLAIN = ("the", "film", "was", "a", "and", "very", "scene", "it", "of", "plot")
+LOADED_BY = {
+    "classification": "AutoModelForSequenceClassification",
+    "regression": "AutoModelForSequenceClassification",
+    "tokens": "AutoModelForTokenClassification",
+    "spans": "AutoModelForQuestionAnswering",
+    "masked-lm": "AutoModelForMaskedLM",
+    "causal-lm": "AutoModelForCausalLM",
+}
 RIGHT = {"classification": 0.8, "regression": 0.7, "tokens": 0.8, "spans": 0.5, "masked-lm": 0.05, "causal-lm": 0.05}
 """What a student that has learnt anything at all reaches."""
 
@@ -104,6 +113,11 @@ def test_from_file_to_student(task: Task, bert_folder: Path, tmp_path: Path, qui
     })  # fmt: skip
     done = distil(spec, teacher, task, TAUGHT, tmp_path / "student")
     assert done.validation_scores[task.metric] == done.validation_score and np.isfinite(done.divergence)
+    card = (done.folder / "README.md").read_text()
+    loader, loads = getattr(transformers, LOADED_BY[task.kind]), f"`{LOADED_BY[task.kind]}.from_pretrained(folder)`"
+    assert loads in card and type(loader.from_pretrained(done.folder)) is type(load_model(done.folder))
+    assert ("**Answers**" in card) == (task.label_names != ()) and all(name in card for name in task.label_names)
+    assert all(f"| {name} | {value:.4f} |" in card for name, value in done.validation_scores.items())
     tokenizer, length = teacher.tokenizer(), teacher.maximum_length
     found = evaluate(load_model(done.folder), tokenizer, task.test, length, task.kind, task.label_names)
     assert found.metric == task.metric and found.score > RIGHT[task.kind] - 0.1

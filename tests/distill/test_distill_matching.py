@@ -60,7 +60,7 @@ def test_a_list_that_names_a_layer_that_is_not_there(matching: list[int | list[i
 
 
 def test_a_list_of_something_else() -> None:
-    with pytest.raises(UserError, match="must have a teacher layer"):
+    with pytest.raises(UserError, match="or a list with a teacher layer"):
         as_matching([0, []])
     with pytest.raises(UserError, match="unknown matching 'unifrom': use one of uniform, "):
         as_matching("unifrom")

@@ -36,6 +36,15 @@ def test_it_is_found_again_by_content(bert_folder: Path, task: Task, quiet: Prog
     assert prepare_teacher(str(bert_folder), task, quiet, seed=1, training=SHORT).folder != first.folder
 
 
+def test_a_damaged_one_is_fitted_again(bert_folder: Path, task: Task, quiet: Progress) -> None:
+    first = prepare_teacher(str(bert_folder), task, quiet, training=SHORT)
+    weights = first.folder / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-100])
+    again = prepare_teacher(str(bert_folder), task, quiet, training=SHORT)
+    assert again == first and weights.read_bytes() == whole
+
+
 def test_a_fitted_head_is_used_as_it_is(teacher: Teacher, task: Task, quiet: Progress) -> None:
     taken = prepare_teacher(str(teacher.folder), task, quiet)
     ours, theirs = taken.model().state_dict(), teacher.model().state_dict()

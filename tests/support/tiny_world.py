@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from devices.disturbance import Disturbance
+from devices.disturbance import Disturbance, disturbances_to_json
 from devices.fingerprint import SCHEMA, fingerprint
 from devices.measurement import Sample
 from devices.store import SampleStore
@@ -128,7 +128,7 @@ def make_profile(folder: Path, space_file: Path) -> Path:
         "check": {},
         "features": FEATURES_MARK,
         "stability": {},
-        "disturbances": [{"threads": 1, "precision": "fp32", "factors": DISTURBANCE.to_json()}],
+        "disturbances": disturbances_to_json({(1, "fp32"): DISTURBANCE}),
         "error_budget": {},
         "adapted_from": None,
         "seconds": 0.0,

@@ -2,48 +2,10 @@
 
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-
-from tailorbird import commands
-
-MAINS: dict[str, Callable[[], None]] = {
-    "profile-device": commands.profile_device_main,
-    "nas-search": commands.nas_search_main,
-    "predict-latency": commands.predict_latency_main,
-    "distill-student": commands.distill_student_main,
-    "export-student": commands.export_student_main,
-    "measure-student": commands.measure_student_main,
-}
-
-
-@pytest.fixture
-def refused(world, tmp_path, monkeypatch, capsys):
-    """Run a command that must refuse; returns its sentence after checking that it is one and left nothing."""
-
-    def run(name: str, *arguments: object) -> str:
-        here = tmp_path / "here"
-        here.mkdir(exist_ok=True)
-        before = sorted(here.rglob("*"))
-        monkeypatch.chdir(here)
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            MAINS[name]()
-        out, err = capsys.readouterr()
-        assert end.value.code == 2
-        assert out == ""
-        assert "Traceback" not in err
-        complaints = [line for line in err.splitlines() if line.startswith(f"{name}: ")]
-        assert len(complaints) == 1 and err.rstrip().endswith(complaints[0])
-        assert complaints[0].endswith(".")
-        assert sorted(here.rglob("*")) == before
-        return complaints[0]
-
-    return run
 
 
 def search(world, **changes: object) -> list[object]:

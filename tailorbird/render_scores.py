@@ -1,0 +1,114 @@
+"""Results about students and their scores for people: tables on stdout, from the same object that `--json` prints."""
+
+from tailorbird.tables import Result, ms, percent, table, workload
+
+
+def verdicts(result: Result) -> None:
+    """What was promised and what was measured, a table a budget."""
+    for verdict in result["verdicts"]:
+        _verdict(verdict)
+
+
+def _verdict(verdict: Result) -> None:
+    latency, score, student, teacher = (verdict[key] for key in ("latency_ms", "score", "student", "teacher"))
+    kept = "within" if verdict["within_budget"] else "OVER"
+    low, high = latency["interval"]
+    rows = [
+        ["budget", f"{verdict['budget_ms']:g} ms on {verdict['target']}, {workload(verdict['workload'])}"],
+        ["measured", f"{ms(latency['measured_p50'])} (p90 {ms(latency['measured_p90'])}), {kept} the budget"],
+        [
+            "predicted",
+            f"{ms(latency['predicted'])}, 90 % interval {low:.2f}–{high:.2f} ms, on a machine as disturbed as usual",
+        ],
+        ["noise floor", f"{latency['noise_floor_percent']:.1f} %"],
+        [
+            "teacher",
+            f"{teacher['name']} ({teacher['licence']}): {teacher['parameters'] / 1e6:.1f} M, "
+            f"{ms(teacher['latency_ms'])}",
+        ],
+        ["student", f"{_shape(student['spec'])}: {student['parameters'] / 1e6:.1f} M"],
+        ["speed-up", f"{verdict['speedup']:.2f}×"],
+        [
+            f"{score['split']} {score['metric']}",
+            f"student {percent(score['student'])}, teacher "
+            f"{percent(score['teacher'])}, bag-of-words {percent(score['bag_of_words'])}",
+        ],
+        ["kept", f"{percent(score['retained'])} of the teacher's score, {_gap(score['gap_kept'])}"],
+        [
+            "fp32 parity",
+            f"largest error {verdict['parity']['max_abs_error']:.1e}, "
+            f"label agreement {percent(verdict['parity']['agreement'])}",
+        ],
+        *[
+            [
+                file["file"],
+                f"{file['bytes'] / 1e6:.1f} MB, {ms(file['latency_ms'])} on ONNX Runtime, agreement "
+                f"{percent(file['agreement'])}",
+            ]
+            for file in student["files"]
+        ],
+        ["data", f"{verdict['data']['name']} ({verdict['data']['licence']}): {verdict['data']['source']}"],
+        ["method", f"{verdict['method']}, effort {verdict['effort']}: {verdict['schedule']['candidates']} candidates"],
+    ]
+    table("Verdict", ["", ""], rows, figures=False)
+    if "folder" in verdict:
+        print(f"Student, files and report: {verdict['folder']}")
+
+
+def _gap(share: float | None) -> str:
+    if share is None:
+        return "bag-of-words matches the teacher, so the task decides nothing"
+    if share < 0:
+        return "below bag-of-words"
+    return f"{percent(share)} of the gap from bag-of-words to teacher"
+
+
+def _shape(spec: Result) -> str:
+    layers = spec["layers"]
+    widths = sorted({layer["ffn_width"] for layer in layers})
+    heads = sorted({layer["heads"] for layer in layers})
+    span = [f"{values[0]}" if len(values) == 1 else f"{values[0]}–{values[-1]}" for values in (heads, widths)]
+    return f"{len(layers)} layers × {spec['hidden_width']}, heads {span[0]}, FFN {span[1]}"
+
+
+SHARES = ("accuracy", "macro_f1", "f1", "exact_match")
+"""Scores that are shares of something, and read best in percent."""
+
+UNEVEN = 2.0
+"""So many times as many examples of one class as of another are worth a word."""
+
+
+def _figure(name: str, value: float) -> str:
+    return percent(value) if name in SHARES else f"{value:.4g}"
+
+
+def _all_scores(result: Result) -> dict[str, Result]:
+    """By model, its scores by name; of bag-of-words there is the one that counts."""
+    score = result["score"]
+    words = {score["metric"]: score["bag_of_words"]}
+    if score["metric"] == "inverse_perplexity" and score["bag_of_words"]:
+        words["perplexity"] = 1 / score["bag_of_words"]
+    return {**result["scores"], "bag-of-words": words}
+
+
+def distilled(result: Result) -> None:
+    """All scores of student and teacher, bag-of-words beside them, and what was kept."""
+    score, data = result["score"], result["data"]
+    models = _all_scores(result)
+    names = list(models["student"])
+    rows = [
+        [model, *(_figure(name, found[name]) if name in found else "–" for name in names)]
+        for model, found in models.items()
+    ]
+    table(f"{score['split'].capitalize()} split of {data['name']}", ["model", *names], rows)
+    if score["retained"] is None:
+        print(f"Kept: nothing can be said, the teacher's {score['metric']} is 0.")
+    else:
+        kept = f"{percent(score['retained'])} of the teacher's {score['metric']}"
+        print(f"Kept: {kept}, {_gap(score['gap_kept'])}.")
+    if (data.get("imbalance") or 1.0) >= UNEVEN:
+        print(
+            f"Classes are uneven, the most frequent has {data['imbalance']:.1f} times as many training examples as the "
+            "rarest: macro_f1 counts all classes alike."
+        )
+    print(f"Student: {result['student']}")
