@@ -16,7 +16,8 @@ from distill.encoding import encode
 from distill.evaluation import WORDS_BATCH, Logits, answer, context_of
 from distill.examples import Split, Task
 from distill.extra import Extra, joined, unlabelled
-from distill.initialization import INITIALIZATIONS, Source
+from distill.forms import layers_of, spec_of, students_inputs, words_of
+from distill.initialization import INITIALIZATIONS, Source, random_weights
 from distill.kinds import KINDS, LanguageModel, TaskKind
 from distill.lesson import Lesson, needs_answers, needs_teacher_inside
 from distill.masking import Masking, masking_of
@@ -27,9 +28,10 @@ from distill.teachers import Teacher
 from runs.errors import UserError
 from runs.files import folder_atomic
 from students.importance import Importance, Point
-from students.model import StudentPreTrainedModel, encoder_of
+from students.model import StudentPreTrainedModel
 from students.slicing import importance
 from students.spec import StudentSpec
+from students.stock_encoders import student_form
 
 IMPORTANCE_BATCHES = 8
 IMPORTANCE_BATCH = 32
@@ -77,11 +79,23 @@ class Classroom:
         return self.teacher.tokenizer()
 
     @cached_property
-    def model(self) -> StudentPreTrainedModel:
+    def model(self) -> Any:
         """The teacher's network, on the training device, in eval mode."""
         model = self.teacher.model()
         torch.nn.Module.to(model, training_device())
         return model
+
+    @cached_property
+    def student_form(self) -> StudentPreTrainedModel:
+        """What students are cut from: the teacher, or a copy of it without what students lack."""
+        if spec_of(self.model) is not None:
+            model: StudentPreTrainedModel = self.model
+            return model
+        inputs = students_inputs(self.model, self.tokenizer)
+        head = self.kind.head_for(self.task.label_names)
+        copy = student_form(self.model, head, inputs.token_types, inputs.maximum_positions)
+        torch.nn.Module.to(copy, training_device())
+        return copy
 
     @cached_property
     def train(self) -> Encoded:
@@ -144,7 +158,7 @@ class Classroom:
             parts.append(encode(self.tokenizer, more, self.teacher.maximum_length, self.task.kind))
         encoded = joined(parts)
         if extra.replacement is not None:
-            table = encoder_of(self.model).embeddings.word.weight.detach().float().cpu().numpy()
+            table = words_of(self.model).detach().float().cpu().numpy()
             encoded = with_replacements(encoded, table, extra.replacement, self.tokenizer.all_special_ids, seed)
         return encoded, self._logits(f"train-{extra.content_hash}-{seed}", encoded, mixed=True)
 
@@ -180,20 +194,21 @@ class Classroom:
             plain = PlannedBatches(self.train, parts, prepare=self.masking)
             batches = [plain[step] for step in range(len(parts))]
             with folder_atomic(place) as folder:
-                _save_importance(folder / IMPORTANCE_FILE, importance(self.model, batches))
+                _save_importance(folder / IMPORTANCE_FILE, importance(self.student_form, batches))
         return _load_importance(place / IMPORTANCE_FILE)
 
     def start(self, spec: StudentSpec, recipe: Recipe, seed: int) -> StudentPreTrainedModel:
         """A student as the recipe's initialization leaves it, with the task's label names."""
-        pairs = layer_pairs(recipe.layer_map, len(spec.layers), len(self.model.config.spec_object.layers))
+        pairs = layer_pairs(recipe.layer_map, len(spec.layers), layers_of(self.model))
         if [layer for layer, _ in pairs] != list(range(len(spec.layers))):
             raise UserError(
                 f"the layer map {recipe.layer_map!r} of the recipe {recipe.name!r} does not say where each of the "
                 f"student's {len(spec.layers)} layers comes from: use first, last or uniform, or a list for all."
             )
         layer_map: Sequence[int] = [teacher_layers[-1] for _, teacher_layers in pairs]
-        source = Source(self.model, lambda: self.importance, tuple(layer_map), seed)
-        student = INITIALIZATIONS[recipe.initialization](spec, source)
+        start = INITIALIZATIONS[recipe.initialization]
+        teacher = self.model if start is random_weights else self.student_form
+        student = start(spec, Source(teacher, lambda: self.importance, tuple(layer_map), seed))
         if self.task.label_names:
             student.config.id2label = dict(enumerate(self.task.label_names))
             student.config.label2id = {name: number for number, name in enumerate(self.task.label_names)}

@@ -13,17 +13,19 @@ from distill.embedded import DEFAULT_TEACHER, DEFAULT_TEACHER_LICENCE, minilm_fo
 from distill.encoding import encode
 from distill.evaluation import answer, context_of
 from distill.examples import Task
+from distill.forms import Inputs, positions_of, students_inputs
 from distill.kinds import KINDS
 from distill.lesson import Lesson
 from distill.masking import Masking, masking_of
-from distill.recipe import Optimization, Term
+from distill.recipe import Optimization, Recipe, Term
+from distill.stock_teachers import check_stock, is_stock, load_stock, stock_with_head, without_weights
 from distill.trainer import train
 from runs.errors import UserError
 from runs.files import content_hash, folder_atomic, read_json, write_json_atomic
 from runs.home import home_folder
 from runs.progress import Progress
 from students.bert import load_model
-from students.model import StudentPreTrainedModel, with_head
+from students.model import with_head
 
 SCHEMA = 1
 TEACHER_FILE = "teacher.json"
@@ -39,7 +41,10 @@ FINE_TUNING = Optimization(learning_rate=5e-5, epochs=2, warmup=0.06)
 
 @dataclass(frozen=True)
 class Teacher:
-    """A fitted teacher on disk, in the student's own form. `content_hash` names weights, task and training."""
+    """A fitted teacher on disk: a BERT or a student in the student's form, any other model as `transformers` has it.
+
+    `content_hash` names weights, task and training.
+    """
 
     folder: Path
     name: str
@@ -49,9 +54,9 @@ class Teacher:
     maximum_length: int
     validation_score: float
 
-    def model(self) -> StudentPreTrainedModel:
+    def model(self) -> Any:
         """The network in eval mode, on the CPU."""
-        return load_model(self.folder)
+        return load_stock(self.folder) if is_stock(self.folder) else load_model(self.folder)
 
     def tokenizer(self) -> Any:
         """Its tokenizer."""
@@ -68,7 +73,7 @@ def _from_hub(name: str) -> Path:
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".:")
         raise UserError(
             f"teacher {name!r} is no folder here and could not be had from the Hugging Face hub ({reason[:120]}): "
-            "give a folder made by save_pretrained, of a BERT or of a student, with its tokenizer."
+            "give a folder made by save_pretrained, of a model and its tokenizer."
         ) from None
 
 
@@ -87,18 +92,32 @@ def find_source(source: str | None, progress: Progress) -> tuple[Path, str]:
     return _from_hub(source), source
 
 
-def _is_fitted(model: StudentPreTrainedModel, task: Task) -> bool:
-    return model.config.spec_object.head == KINDS[task.kind].head_for(task.label_names)
+def inputs_from(source: str | None, kind: str, recipe: Recipe, progress: Progress) -> Inputs:
+    """What students of the teacher that `--teacher` names read, known before it is fitted.
+
+    Raises `UserError` where it cannot be read, or cannot teach a kind of task by a recipe.
+    """
+    folder, _ = find_source(source, progress)
+    if is_stock(folder):
+        check_stock(folder, kind, recipe)
+    model = without_weights(folder) if is_stock(folder) else load_model(folder)
+    return students_inputs(model, load_tokenizer(folder))
 
 
-def _with_fresh_head(folder: Path, task: Task, seed: int) -> StudentPreTrainedModel:
-    """The checkpoint's encoder, and its pooler if it has one, under a head for the task drawn from `seed`."""
+def _under_head(folder: Path, task: Task, seed: int) -> tuple[Any, bool]:
+    """The checkpoint under a head for the task, and whether that is its own; a new one is drawn from `seed`."""
     head = KINDS[task.kind].head_for(task.label_names)
-    return with_head(load_model(folder, head, seed), head, seed, label_names=task.label_names or None)
+    if is_stock(folder):
+        check_stock(folder, task.kind)
+        return stock_with_head(folder, head, task.label_names, seed)
+    found = load_model(folder)
+    if found.config.spec_object.head == head:
+        return found, True
+    return with_head(load_model(folder, head, seed), head, seed, label_names=task.label_names or None), False
 
 
 def _fine_tune(
-    model: StudentPreTrainedModel,
+    model: Any,
     encoded: Encoded,
     training: Optimization,
     seed: int,
@@ -137,13 +156,12 @@ def prepare_teacher(
 ) -> Teacher:
     """The teacher that `--teacher` names, fitted to the task; found again by content, resumed after a kill.
 
-    A classifier with as many labels as the task is used as it is; any other encoder gets a new head and is fine-tuned.
-    Raises `UserError` where `source` is missing or not a model that can be read.
+    A classifier with as many labels as the task is used as it is, and so is a language model; any other encoder gets a
+    new head and is fine-tuned. Raises `UserError` where `source` is missing or not a model that can be read.
     """
     checkpoint, name = find_source(source, progress)
-    found = load_model(checkpoint)
+    model, fitted = _under_head(checkpoint, task, seed)
     tokenizer = load_tokenizer(checkpoint)
-    fitted = _is_fitted(found, task)
     fine_tuning = None if fitted else {**asdict(training), "seed": seed}
     identity = content_hash([SCHEMA, weights_hash(checkpoint), task.content_hash, fine_tuning, MAXIMUM_LENGTH], 16)
     place = home_folder("teachers") / identity
@@ -153,10 +171,8 @@ def prepare_teacher(
             return _read(place)
         work = place.with_name(f"{identity}.training")
         masking = masking_of(task.kind, tokenizer)
-        length = fitting_length(tokenizer, task, found.config.spec_object.maximum_positions)
-        model = found
+        length = fitting_length(tokenizer, task, positions_of(model))
         if not fitted:
-            model = _with_fresh_head(checkpoint, task, seed)
             encoded = encode(tokenizer, task.train, length, task.kind)
             _fine_tune(model, encoded, training, seed, work, progress, task.kind, masking)
         validation = encode(tokenizer, task.validation, length, task.kind)
@@ -164,7 +180,7 @@ def prepare_teacher(
         logits = answer(model, validation, task.kind, prepare=masking)
         score = KINDS[task.kind].scores(logits, validation.labels, context)[task.metric]
         licence = DEFAULT_TEACHER_LICENCE if name == DEFAULT_TEACHER else "as given by the owner of the model"
-        parameters = model.config.spec_object.parameters()
+        parameters = sum(parameter.numel() for parameter in model.parameters())
         teacher = Teacher(place, name, licence, parameters, identity, length, score)
         with folder_atomic(place) as folder:
             model.cpu().save_pretrained(folder)

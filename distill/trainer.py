@@ -21,6 +21,7 @@ from runs.progress import Progress, Task
 COMPLETE = "complete"
 """Marks a checkpoint folder whose files are all there; the trainer writes them one by one."""
 
+WEIGHTS = "model.safetensors"
 KEPT_CHECKPOINTS = 2
 
 
@@ -48,6 +49,16 @@ class _Watch(TrainerCallback):
             control.should_training_stop = True
 
 
+def _each_its_own(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same weights where no two share memory, as tied ones do, which a file cannot hold."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in state.items():
+        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return found
+
+
 def _only(items: list[Batch]) -> Batch:
     return items[0]
 
@@ -73,7 +84,7 @@ class DistillTrainer(Trainer):
         # Weights alone: the pickled arguments that the base class adds are never read by anything here.
         folder = Path(str(output_dir or self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(cast(Lesson, self.model).state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(_each_its_own(cast(Lesson, self.model).state_dict()), folder / WEIGHTS, metadata={"format": "pt"})
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from distill.batches import Encoded
 from runs.errors import UserError
@@ -65,6 +66,17 @@ def leave_out_others(model: StudentPreTrainedModel, words: npt.NDArray[np.int64]
     return LeftOut(table, kept)
 
 
+def _by_own_numbers(model: nn.Module, words: npt.NDArray[np.int64]) -> RemovableHandle:
+    """Have a stock teacher, which keeps its whole table, read renumbered words by the numbers that it knows them by."""
+    numbers = torch.from_numpy(words)
+
+    def translate(module: nn.Module, inputs: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        ids = named["input_ids"]
+        return inputs, named | {"input_ids": numbers.to(ids.device)[ids]}
+
+    return model.register_forward_pre_hook(translate, with_kwargs=True)
+
+
 Renumber = Callable[[Encoded], Encoded]
 
 VOCABULARIES = ("all", "data")
@@ -86,14 +98,15 @@ def trained_words(vocabulary: str, models: Sequence[Any], splits: Sequence[Encod
     if vocabulary == "all":
         yield lambda split: split
         return
-    if any(not isinstance(model, StudentPreTrainedModel) for model in models):
-        raise UserError("the vocabulary 'data' needs a teacher in the student's own form: choose 'all'.")
     if any(isinstance(getattr(model, "head", None), LanguageHeadModule) for model in models):
         raise UserError("a language model answers with words, so none can be left out: choose the vocabulary 'all'.")
     words = used_words(splits)
-    cut = [(model, leave_out_others(model, words)) for model in models]
+    cut = [(model, leave_out_others(model, words)) for model in models if isinstance(model, StudentPreTrainedModel)]
+    told = [_by_own_numbers(model, words) for model in models if not isinstance(model, StudentPreTrainedModel)]
     try:
         yield lambda split: renumbered(split, words)
     finally:
         for model, left_out in cut:
             left_out.restore(model)
+        for handle in told:
+            handle.remove()

@@ -1,6 +1,6 @@
 """One student without a search: what `distill-student` does."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from distill.initialization import check_start
 from distill.kinds import KINDS
 from distill.recipe_file import find_recipe
 from distill.tasks import load_task
-from distill.teachers import find_source, prepare_teacher
+from distill.teachers import inputs_from, prepare_teacher
 from distill.vocabulary import check_vocabulary
 from nas.verdict import Scores
 from runs.errors import UserError
@@ -51,14 +51,8 @@ def distill_one(
     task = load_task(data, progress, kind)
     extra.check(task.kind, task.train.pairs is not None)
     progress.say(f"data: {task.name}, {task.kind}, {task.balance or f'{len(task.train):,} examples'}")
-    theirs = load_model(find_source(source, progress)[0]).config.spec_object
-    spec = replace(
-        spec,
-        vocabulary_size=theirs.vocabulary_size,
-        maximum_positions=theirs.maximum_positions,
-        token_types=theirs.token_types,
-        head=KINDS[task.kind].head_for(task.label_names),
-    )
+    inputs = inputs_from(source, task.kind, recipe, progress)
+    spec = replace(spec, **asdict(inputs), head=KINDS[task.kind].head_for(task.label_names))
     settings = {
         "student": spec.to_json(),
         "teacher": source,
