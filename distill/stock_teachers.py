@@ -5,6 +5,7 @@ They are loaded from what lies in a folder, as safetensors or one GGUF file, and
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,12 @@ def is_stock(folder: Path) -> bool:
 
 
 def _reading(folder: Path, load: Any, **settings: Any) -> Any:
+    gguf = gguf_of(folder)
+    if gguf and find_spec("gguf") is None:
+        raise UserError(f"{folder} holds a GGUF file, which takes a package to read: pip install 'tailorbird[gguf]'.")
     try:
-        return load(folder, **SAFELY, **gguf_of(folder), **settings)
-    except ImportError as problem:
-        needed = " (pip install gguf)" if gguf_of(folder) else ""
-        reason = str(problem).strip().splitlines()[0].rstrip(".")
-        raise UserError(f"the model in {folder} cannot be read, since a package is missing{needed}: {reason}") from None
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as problem:
+        return load(folder, **SAFELY, **gguf, **settings)
+    except (ImportError, OSError, ValueError, KeyError, RuntimeError, SafetensorError) as problem:
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         raise UserError(f"the model in {folder} cannot be read: {reason}") from None
 
