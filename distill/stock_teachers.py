@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, GgufConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging
 
@@ -120,6 +120,9 @@ def _load(folder: Path, kind: HeadKind, seed: int, **changes: Any) -> tuple[Any,
 
     Weights of a head that the folder lacks are drawn from `seed`; any other gap is a `UserError`.
     """
+    if gguf_of(folder):
+        # Packed weights could be neither trained nor saved.
+        changes["quantization_config"] = GgufConfig(dequantize=True)
     with torch.random.fork_rng(devices=[]), _without_report():
         torch.manual_seed(seed)
         model, loading = _reading(
