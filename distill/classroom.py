@@ -24,6 +24,7 @@ from distill.masking import Masking, masking_of
 from distill.matching import layer_pairs
 from distill.numerics import training_device
 from distill.recipe import Recipe
+from distill.stock_teachers import check_stock
 from distill.teachers import Teacher
 from runs.errors import UserError
 from runs.files import folder_atomic
@@ -199,6 +200,8 @@ class Classroom:
 
     def start(self, spec: StudentSpec, recipe: Recipe, seed: int) -> StudentPreTrainedModel:
         """A student as the recipe's initialization leaves it, with the task's label names."""
+        if spec_of(self.model) is None:
+            check_stock(self.teacher.folder, self.task.kind, recipe)
         pairs = layer_pairs(recipe.layer_map, len(spec.layers), layers_of(self.model))
         if [layer for layer, _ in pairs] != list(range(len(spec.layers))):
             raise UserError(

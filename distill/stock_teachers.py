@@ -75,18 +75,23 @@ def check_stock(folder: Path, kind: str, recipe: Recipe | None = None) -> None:
 
     To be asked before a teacher is fine-tuned.
     """
-    model_type = stock_config(folder).model_type
-    encodes = model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    config = stock_config(folder)
+    model_type, encodes = config.model_type, config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    writes = not encodes and config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    if config.is_encoder_decoder or not (encodes or writes):
+        raise UserError(
+            f"a teacher of type {model_type!r} is neither an encoder nor a decoder of texts: give a BERT, RoBERTa, "
+            "MPNet or the like, or for --task causal-lm a Llama or the like."
+        )
     if kind == "causal-lm" and encodes:
         raise UserError(
             f"a teacher of type {model_type!r} reads whole texts, and causal-lm needs one that writes them on: give a "
             "decoder such as a Llama, or choose --task masked-lm."
         )
-    if kind != "causal-lm" and not encodes:
-        reads = "writes texts on" if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else "is no encoder of texts"
+    if kind != "causal-lm" and writes:
         raise UserError(
-            f"a teacher of type {model_type!r} {reads}, and {kind} needs an encoder: give a BERT, RoBERTa, MPNet or "
-            "the like; what writes texts teaches --task causal-lm alone."
+            f"a teacher of type {model_type!r} writes texts on, which teaches --task causal-lm alone: for {kind} give "
+            "an encoder, such as a BERT, RoBERTa or MPNet."
         )
     if recipe is not None:
         _check_recipe(model_type, recipe)

@@ -102,8 +102,9 @@ def stock_layers(model: Any) -> nn.ModuleList:
 def first_position(model: Any) -> int:
     """The row of the position table that the first token reads: behind padding's own in tables that have one."""
     for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return 0 if module.padding_idx is None else module.padding_idx + 1
+        if name.endswith("position_embeddings"):
+            padding = getattr(module, "padding_idx", None)
+            return 0 if padding is None else int(padding) + 1
     return 0
 
 

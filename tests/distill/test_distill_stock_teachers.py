@@ -220,6 +220,8 @@ def test_from_a_llama_to_a_student_that_writes(folders: dict[str, Path], quiet: 
         1, 16, 2, 32, embedding_width=8, vocabulary_size=inputs.vocabulary_size,
         maximum_positions=inputs.maximum_positions, token_types=inputs.token_types, head=Head("causal-lm"),
     )  # fmt: skip
+    with pytest.raises(UserError, match="no student can be cut from a teacher of type 'llama'"):
+        distil(spec, teacher, task, replace(recipe, initialization="sliced"), tmp_path / "cut", steps=1)
     done = distil(spec, teacher, task, recipe, tmp_path / "student", steps=40)
     student = load_model(done.folder)
     score = evaluate(student, teacher.tokenizer(), task.test, teacher.maximum_length, "causal-lm").score
@@ -265,7 +267,7 @@ def test_a_teacher_reads_renumbered_words_as_its_own(folders: dict[str, Path], t
     ("kind", "task", "recipe", "words"),
     [
         ("roberta", "causal-lm", None, "'roberta' reads whole texts, and causal-lm needs one that writes them on"),
-        ("llama", "classification", None, "'llama' writes texts on, and classification needs an encoder"),
+        ("llama", "classification", None, "'llama' writes texts on, .* for classification give an encoder"),
         ("llama", "causal-lm", "default", "no student can be cut .* 'llama', and the recipe 'default' starts so"),
         ("deberta-v2", "tokens", "default", "choose one that starts from random weights, such as from-random"),
         ("deberta-v2", "tokens", "minilmv2", "of a teacher of type 'deberta-v2' only answers and hidden states"),
@@ -282,7 +284,7 @@ def test_what_is_no_model_here_is_said(tmp_path: Path, task: Task, quiet: Progre
     for name, settings, words in (
         ("unknown", '{"model_type": "no-such"}', "cannot be read: .*no-such"),
         ("code", '{"model_type": "no-such", "auto_map": {"AutoConfig": "configuration_x.X"}}', "cannot be read"),
-        ("t5", '{"model_type": "t5"}', "'t5' is no encoder of texts, and classification needs an encoder"),
+        ("t5", '{"model_type": "t5"}', "'t5' is neither an encoder nor a decoder of texts"),
     ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(settings)
