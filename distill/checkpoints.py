@@ -9,18 +9,25 @@ from transformers import AutoTokenizer
 from runs.errors import UserError
 from runs.files import content_hash, file_sha256
 
-DECIDING = (".safetensors", ".bin", ".json", ".txt", ".model")
+DECIDING = (".safetensors", ".bin", ".json", ".txt", ".model", ".gguf")
 """Endings of weights, config and tokenizer files."""
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer.model")
 
 
+def gguf_of(folder: Path) -> dict[str, str]:
+    """What `transformers` must be told of a folder that is one GGUF file, model and tokenizer in one; else nothing."""
+    files = [] if (folder / "config.json").is_file() else list(folder.glob("*.gguf"))
+    return {"gguf_file": files[0].name} if len(files) == 1 else {}
+
+
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer in a checkpoint folder; `UserError` where there is none."""
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+    gguf = gguf_of(folder)
+    if not gguf and not any((folder / name).is_file() for name in TOKENIZER_FILES):
         # Without one of these the library makes up a tokenizer that knows no words.
         raise UserError(f"{folder} has no tokenizer ({' or '.join(TOKENIZER_FILES)}): save it beside the model.")
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **gguf)
     except (OSError, ValueError) as problem:
         reason = str(problem).splitlines()[0].rstrip(".")
         raise UserError(f"{folder} has no tokenizer that can be read ({reason}): save one beside the model.") from None

@@ -15,19 +15,22 @@ from distill.encoding import encode
 from distill.evaluation import WORDS_BATCH, Logits, answer, context_of
 from distill.examples import Split, Task
 from distill.extra import Extra, joined, unlabelled
-from distill.initialization import Source, earlier_model, find_initialization
+from distill.forms import layers_of, spec_of, students_inputs, words_of
+from distill.initialization import Source, earlier_model, find_initialization, random_weights
 from distill.kinds import KINDS, LanguageModel, TaskKind
 from distill.lesson import Lesson, needs_answers, needs_teacher_inside
 from distill.masking import Masking, masking_of
 from distill.numerics import training_device
 from distill.recipe import Recipe
+from distill.stock_teachers import check_stock
 from distill.teachers import Teacher
 from runs.files import folder_atomic
 from students.bert import load_model
 from students.importance import Importance, Point
-from students.model import StudentPreTrainedModel, encoder_of, with_head
+from students.model import StudentPreTrainedModel, with_head
 from students.slicing import importance
 from students.spec import StudentSpec
+from students.stock_encoders import student_form
 
 IMPORTANCE_BATCHES = 8
 IMPORTANCE_BATCH = 32
@@ -75,11 +78,23 @@ class Classroom:
         return self.teacher.tokenizer()
 
     @cached_property
-    def model(self) -> StudentPreTrainedModel:
+    def model(self) -> Any:
         """The teacher's network, on the training device, in eval mode."""
         model = self.teacher.model()
         torch.nn.Module.to(model, training_device())
         return model
+
+    @cached_property
+    def student_form(self) -> StudentPreTrainedModel:
+        """What students are cut from: the teacher, or a copy of it without what students lack."""
+        if spec_of(self.model) is not None:
+            model: StudentPreTrainedModel = self.model
+            return model
+        inputs = students_inputs(self.model, self.tokenizer)
+        head = self.kind.head_for(self.task.label_names)
+        copy = student_form(self.model, head, inputs.token_types, inputs.maximum_positions)
+        torch.nn.Module.to(copy, training_device())
+        return copy
 
     @cached_property
     def train(self) -> Encoded:
@@ -142,7 +157,7 @@ class Classroom:
             parts.append(encode(self.tokenizer, more, self.teacher.maximum_length, self.task.kind))
         encoded = joined(parts)
         if extra.replacement is not None:
-            table = encoder_of(self.model).embeddings.word.weight.detach().float().cpu().numpy()
+            table = words_of(self.model).detach().float().cpu().numpy()
             encoded = with_replacements(encoded, table, extra.replacement, self.tokenizer.all_special_ids, seed)
         return encoded, self._logits(f"train-{extra.content_hash}-{seed}", encoded, mixed=True)
 
@@ -168,7 +183,7 @@ class Classroom:
         place = self._place("importance")
         if not (place / IMPORTANCE_FILE).is_file():
             with folder_atomic(place) as folder:
-                _save_importance(folder / IMPORTANCE_FILE, self._importance_of(self.model))
+                _save_importance(folder / IMPORTANCE_FILE, self._importance_of(self.student_form))
         return _load_importance(place / IMPORTANCE_FILE)
 
     def _importance_of(self, model: StudentPreTrainedModel) -> Importance:
@@ -182,13 +197,17 @@ class Classroom:
     def _source(self, spec: StudentSpec, recipe: Recipe, seed: int) -> Source:
         """What the start is taken from: the teacher, or an earlier model under a head for the task."""
         folder = earlier_model(recipe.initialization)
-        model = self.model
         if folder is not None:
-            model = load_model(folder)
-            if model.config.spec_object.head != spec.head:
-                model = with_head(model, spec.head, seed)
-        layer_map = recipe.starting_layers(len(spec.layers), len(model.config.spec_object.layers))
-        return Source(model, lambda: self.importance if folder is None else self._importance_of(model), layer_map, seed)
+            earlier = load_model(folder)
+            if earlier.config.spec_object.head != spec.head:
+                earlier = with_head(earlier, spec.head, seed)
+            layer_map = recipe.starting_layers(len(spec.layers), layers_of(earlier))
+            return Source(earlier, lambda: self._importance_of(earlier), layer_map, seed)
+        if spec_of(self.model) is None:
+            check_stock(self.teacher.folder, self.task.kind, recipe)
+        looked_at = find_initialization(recipe.initialization) is not random_weights
+        model = self.student_form if looked_at else self.model
+        return Source(model, lambda: self.importance, recipe.starting_layers(len(spec.layers), layers_of(model)), seed)
 
     def start(self, spec: StudentSpec, recipe: Recipe, seed: int) -> StudentPreTrainedModel:
         """A student as the recipe's initialization leaves it, with the task's label names."""

@@ -13,6 +13,7 @@ from distill.batches import Encoded, Prepare, evaluation_batches
 from distill.encoding import encode, span_texts
 from distill.examples import Split
 from distill.features import extract
+from distill.forms import positions_of
 from distill.kinds import KINDS, LanguageModel, TaskKind
 from distill.masking import masking_of
 from distill.numerics import mixed_precision, training_device
@@ -109,7 +110,7 @@ def evaluate(
 
     Texts are cut at `maximum_length` tokens, by default at the model's number of positions; `names` are those of tags.
     """
-    positions: int = model.config.spec_object.maximum_positions
+    positions = positions_of(model)
     length = min(maximum_length or positions, positions)
     encoded = encode(tokenizer, split, length, kind)
     home = next(model.parameters()).device

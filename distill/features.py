@@ -62,7 +62,10 @@ def logits_of(output: Any) -> Tensor:
 Extractor = Callable[[Any, Batch, frozenset[str]], Features]
 
 EXTRACTORS: Registry[Extractor] = Registry("model type with features")
-"""`config.model_type` → a function of (model, batch, wanted names)."""
+"""`config.model_type`, or `STOCK` → a function of (model, batch, wanted names)."""
+
+STOCK = "stock"
+"""Whatever type has no extractor of its own; `distill.stock_features` registers it."""
 
 
 def keep_output(into: list[Tensor]) -> Callable[[nn.Module, Any, Tensor], None]:
@@ -128,9 +131,10 @@ def student_features(model: Any, batch: Batch, wants: frozenset[str]) -> Feature
 def extract(model: Any, batch: Batch, wants: frozenset[str]) -> Features:
     """Run `model` on a batch and take the wanted features (names of `Features`' fields; logits always come).
 
-    Raises `UserError` for a model type without an extractor.
+    Raises `UserError` for what is not known of a model of this type.
     """
-    return EXTRACTORS[model.config.model_type](model, batch, wants)
+    kind = model.config.model_type
+    return EXTRACTORS[kind if kind in EXTRACTORS else STOCK](model, batch, wants)
 
 
 def no_gradient_features(model: Any, batch: Batch, wants: frozenset[str]) -> Features:

@@ -10,7 +10,6 @@ from distill.examples import Split, Task
 from distill.kinds import KINDS, LanguageModel
 from distill.label_names import Order, label_note, label_order
 from runs.errors import UserError
-from students.model import StudentPreTrainedModel
 from students.spec import Head
 
 MAXIMUM_LENGTH = 128
@@ -37,14 +36,6 @@ class Found:
     labels: tuple[str, ...]
     vocabulary_size: int
     positions: int
-
-
-def found_in(name: str, model: StudentPreTrainedModel) -> Found:
-    """What a model of our own form, called `name`, is known to be."""
-    spec = model.config.spec_object
-    names: Any = model.config.id2label or {}
-    labels = tuple(str(names[number]) for number in sorted(names))
-    return Found(name, spec.head, labels, spec.vocabulary_size, spec.maximum_positions)
 
 
 def fitted_order(found: Found, task: Task) -> Order | None:

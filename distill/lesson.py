@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from distill.batches import Batch
 from distill.counts import UNITS, counted
-from distill.features import Features, extract, feature_widths, no_gradient_features
+from distill.features import Features, extract, no_gradient_features
+from distill.forms import layers_of, widths_of
 from distill.kinds import KINDS
 from distill.matching import Pairs, layer_pairs
 from distill.numerics import mixed_precision
@@ -61,11 +62,10 @@ class Lesson(nn.Module):
                 objective = OBJECTIVES[term.objective]
                 if not isinstance(objective, LayerObjective) or teacher is None:
                     continue
-                ours, theirs = student.config.spec_object, teacher.config.spec_object
-                self.pairs[number] = layer_pairs(term.matching, len(ours.layers), len(theirs.layers))
+                self.pairs[number] = layer_pairs(term.matching, layers_of(student), layers_of(teacher))
                 if objective.projects is None:
                     continue
-                here, there = (feature_widths(spec, objective.projects) for spec in (ours, theirs))
+                here, there = (widths_of(model, objective.projects) for model in (student, teacher))
                 self._widths[number] = [
                     (here[layer + 1], sum(there[other + 1] for other in others)) for layer, others in self.pairs[number]
                 ]

@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from distill.batches import Encoded, PlannedBatches, plan_batches
 from distill.checkpoints import has_whole_weights, load_tokenizer, weights_hash
-from distill.embedded import DEFAULT_TEACHER, DEFAULT_TEACHER_LICENCE, minilm_folder
+from distill.embedded import DEFAULT_TEACHER, DEFAULT_TEACHER_LICENCE
 from distill.encoding import encode
 from distill.evaluation import answer, context_of
 from distill.examples import Task
@@ -19,7 +19,6 @@ from distill.fitting import (
     cut_note,
     fitted_order,
     fitting_length,
-    found_in,
     labels_note,
     say_all,
 )
@@ -28,14 +27,14 @@ from distill.label_names import reorder_labels
 from distill.lesson import Lesson
 from distill.masking import Masking, masking_of
 from distill.recipe import Optimization, Term
+from distill.sources import look_at, with_fresh_head, with_own_head
+from distill.stock_teachers import check_stock, is_stock, load_stock
 from distill.trainer import train
 from distill.vocabulary import trained_words
-from runs.errors import UserError
 from runs.files import content_hash, folder_atomic, read_json, remove_leftovers, write_json_atomic
 from runs.home import home_folder
 from runs.progress import Progress
 from students.bert import load_model
-from students.model import StudentPreTrainedModel, with_head
 
 SCHEMA = 1
 TEACHER_FILE = "teacher.json"
@@ -45,7 +44,10 @@ FINE_TUNING = Optimization(learning_rate=1e-4, epochs=2, warmup=0.06, minimum_st
 
 @dataclass(frozen=True)
 class Teacher:
-    """A fitted teacher on disk, in the student's own form. `content_hash` names weights, task and training."""
+    """A fitted teacher on disk: a BERT or a student in the student's form, any other model as `transformers` has it.
+
+    `content_hash` names weights, task and training.
+    """
 
     folder: Path
     name: str
@@ -55,52 +57,17 @@ class Teacher:
     maximum_length: int
     validation_score: float
 
-    def model(self) -> StudentPreTrainedModel:
+    def model(self) -> Any:
         """The network in eval mode, on the CPU."""
-        return load_model(self.folder)
+        return load_stock(self.folder) if is_stock(self.folder) else load_model(self.folder)
 
     def tokenizer(self) -> Any:
         """Its tokenizer."""
         return load_tokenizer(self.folder)
 
 
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors"], etag_timeout=10))
-    except Exception as problem:
-        # The client raises errors of several libraries without a common base.
-        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".:")
-        raise UserError(
-            f"teacher {name!r} is no folder here and could not be had from the Hugging Face hub ({reason[:120]}): "
-            "give a folder made by save_pretrained, of a BERT or of a student, with its tokenizer."
-        ) from None
-
-
-def find_source(source: str | None, progress: Progress) -> tuple[Path, str]:
-    """(checkpoint folder, name) of the teacher that `--teacher` names; None is the embedded default."""
-    if source is None or source == DEFAULT_TEACHER:
-        return minilm_folder(progress), DEFAULT_TEACHER
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return path, path.resolve().name
-    if path.exists() or source.startswith((".", "/", "~")) or source.count("/") > 1:
-        raise UserError(
-            f"the teacher {source} is not a folder: give one made by save_pretrained, with config.json, weights and "
-            "tokenizer."
-        )
-    return _from_hub(source), source
-
-
-def _with_fresh_head(folder: Path, task: Task, seed: int) -> StudentPreTrainedModel:
-    """The checkpoint's encoder, and its pooler if it has one, under a head for the task drawn from `seed`."""
-    head = KINDS[task.kind].head_for(task.label_names)
-    return with_head(load_model(folder, head, seed), head, seed, label_names=task.label_names or None)
-
-
 def _fine_tune(
-    model: StudentPreTrainedModel,
+    model: Any,
     encoded: Encoded,
     training: Optimization,
     seed: int,
@@ -136,15 +103,20 @@ def prepare_teacher(
 ) -> Teacher:
     """The teacher that `--teacher` names, fitted to the task; found again by content, resumed after a kill.
 
-    A classifier for the task's labels is used as it is, its answers in the task's order; one for another number of
-    labels, or any other encoder, gets a new head and is fine-tuned. Raises `UserError` where `source` is missing or not
-    a model that can be read, or does not go with the task (`distill.fitting`).
+    A classifier for the task's labels is used as it is, its answers in the task's order, and so is a language model;
+    one for another number of labels, or any other encoder, gets a new head and is fine-tuned. Raises `UserError` where
+    `source` is missing or not a model that can be read, or does not go with the task (`distill.fitting`).
     """
-    checkpoint, name = find_source(source, progress)
-    model = load_model(checkpoint)
-    found, tokenizer = found_in(name, model), load_tokenizer(checkpoint)
+    looked = look_at(source, progress)
+    checkpoint, found, tokenizer = looked.folder, looked.found, load_tokenizer(looked.folder)
+    if is_stock(checkpoint):
+        check_stock(checkpoint, task.kind)
     check_fit(found, tokenizer, task)
     order = fitted_order(found, task)
+    model: Any = None
+    if order is not None:
+        model, whole = with_own_head(checkpoint, task)
+        order = order if whole else None
     fine_tuning = {**asdict(training), "seed": seed} if order is None else None
     content = [SCHEMA, weights_hash(checkpoint), task.content_hash, fine_tuning, MAXIMUM_LENGTH]
     moved = order is not None and order != tuple(range(len(order)))
@@ -155,7 +127,7 @@ def prepare_teacher(
         remove_leftovers(place)
         if (place / TEACHER_FILE).is_file() and has_whole_weights(place):
             shutil.rmtree(work, ignore_errors=True)
-            progress.say(f"teacher {name}, fitted to {task.name}: found in {place}")
+            progress.say(f"teacher {found.name}, fitted to {task.name}: found in {place}")
             return _read(place)
         masking = masking_of(task.kind, tokenizer)
         length, cut = fitting_length(tokenizer, task, found.positions)
@@ -163,16 +135,16 @@ def prepare_teacher(
         if order:
             reorder_labels(model, order, task.label_names)
         if order is None:
-            model = _with_fresh_head(checkpoint, task, seed)
+            model = with_fresh_head(checkpoint, task, seed)
             encoded = encode(tokenizer, task.train, length, task.kind)
             _fine_tune(model, encoded, training, seed, work, progress, task.kind, masking, len(task.label_names))
         validation = encode(tokenizer, task.validation, length, task.kind)
         context = context_of(task.kind, tokenizer, task.validation, validation, length, task.label_names)
         logits = answer(model, validation, task.kind, prepare=masking)
         score = KINDS[task.kind].scores(logits, validation.labels, context)[task.metric]
-        licence = DEFAULT_TEACHER_LICENCE if name == DEFAULT_TEACHER else "as given by the owner of the model"
-        parameters = model.config.spec_object.parameters()
-        teacher = Teacher(place, name, licence, parameters, identity, length, score)
+        licence = DEFAULT_TEACHER_LICENCE if found.name == DEFAULT_TEACHER else "as given by the owner of the model"
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        teacher = Teacher(place, found.name, licence, parameters, identity, length, score)
         with folder_atomic(place) as folder:
             model.cpu().save_pretrained(folder)
             tokenizer.save_pretrained(folder)
@@ -180,5 +152,5 @@ def prepare_teacher(
             record |= {"schema": SCHEMA, "fine_tuning": fine_tuning, "task": task.name}
             write_json_atomic(folder / TEACHER_FILE, record)
         shutil.rmtree(work, ignore_errors=True)
-    progress.say(f"teacher {name}: {parameters / 1e6:.1f} M parameters, validation {task.metric} {score:.1%}")
+    progress.say(f"teacher {found.name}: {parameters / 1e6:.1f} M parameters, validation {task.metric} {score:.1%}")
     return teacher

@@ -30,6 +30,7 @@ from runs.seal import is_sealed, seal_folder
 COMPLETE = "complete"
 """Seals a checkpoint folder whose files are all there; the trainer writes them one by one."""
 
+WEIGHTS = "model.safetensors"
 KEPT_CHECKPOINTS = 2
 
 
@@ -57,6 +58,16 @@ class _Watch(TrainerCallback):
             self._curve.add(state.global_step, loss)
         if team().shared(self._curve is not None and self._curve.has_ended):
             control.should_training_stop = True
+
+
+def _each_its_own(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same weights where no two share memory, as tied ones do, which a file cannot hold."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in state.items():
+        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return found
 
 
 def _only(items: list[Batch]) -> Batch:
@@ -95,7 +106,7 @@ class DistillTrainer(Trainer):
         # Weights alone: the pickled arguments that the base class adds are never read by anything here.
         folder = Path(str(output_dir or self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(cast(Lesson, self.model).state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(_each_its_own(cast(Lesson, self.model).state_dict()), folder / WEIGHTS, metadata={"format": "pt"})
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)

@@ -65,6 +65,17 @@ def leave_out_others(model: StudentPreTrainedModel, words: npt.NDArray[np.int64]
     return LeftOut(table, kept)
 
 
+@dataclass(frozen=True, eq=False)
+class _OwnNumbers:
+    """Has a stock teacher, which keeps its whole table, read renumbered words by the numbers that it knows them by."""
+
+    numbers: Tensor
+
+    def __call__(self, module: nn.Module, inputs: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        ids = named["input_ids"]
+        return inputs, named | {"input_ids": self.numbers.to(ids.device)[ids]}
+
+
 Renumber = Callable[[Encoded], Encoded]
 
 VOCABULARIES = ("auto", "all", "data")
@@ -79,8 +90,6 @@ def check_vocabulary(vocabulary: str) -> None:
 
 def _why_not(models: Sequence[Any]) -> str:
     """Why no word can be left out; empty where some can."""
-    if any(not isinstance(model, StudentPreTrainedModel) for model in models):
-        return "the vocabulary 'data' needs a teacher in the student's own form"
     if any(isinstance(getattr(model, "head", None), LanguageHeadModule) for model in models):
         return "a language model answers with words, so none can be left out"
     return ""
@@ -100,9 +109,14 @@ def trained_words(vocabulary: str, models: Sequence[Any], splits: Sequence[Encod
     if why_not:
         raise UserError(f"{why_not}: choose the vocabulary 'all'.")
     words = used_words(splits)
-    cut = [(model, leave_out_others(model, words)) for model in models]
+    cut = [(model, leave_out_others(model, words)) for model in models if isinstance(model, StudentPreTrainedModel)]
+    stock = [model for model in models if not isinstance(model, StudentPreTrainedModel)]
+    numbers = _OwnNumbers(torch.from_numpy(words))
+    told = [model.register_forward_pre_hook(numbers, with_kwargs=True) for model in stock]
     try:
         yield lambda split: renumbered(split, words)
     finally:
         for model, left_out in cut:
             left_out.restore(model)
+        for handle in told:
+            handle.remove()

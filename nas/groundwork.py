@@ -15,9 +15,10 @@ from devices.target import open_target
 from devices.workload import Workload
 from distill.checkpoints import load_tokenizer
 from distill.encoding import encode
-from distill.fitting import check_fit, found_in
+from distill.fitting import check_fit
+from distill.sources import find_source, look_at
+from distill.stock_teachers import is_stock
 from distill.tasks import Task, load_task
-from distill.teachers import find_source
 from export.items import Item
 from nas.budget import Budget
 from nas.scoring import Members, Scoring, require_feasible
@@ -75,10 +76,14 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
         )
     progress.say(f"data: {task.name} ({task.licence}), {task.source}")
     folder, name = find_source(settings.teacher, progress)
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
-    check_fit(found_in(name, model), tokenizer, task)
-    spec = model.config.spec_object
-    lengths = encode(tokenizer, task.train, spec.maximum_positions).lengths
+    if is_stock(folder):
+        raise UserError(
+            f"the teacher {name} is neither a BERT nor a student of ours, and a search knows no others so far: "
+            "distill-student teaches a student of a shape you choose from it."
+        )
+    check_fit(look_at(settings.teacher, progress).found, load_tokenizer(folder), task)
+    spec = load_model(folder).config.spec_object
+    lengths = encode(load_tokenizer(folder), task.train, spec.maximum_positions).lengths
     workload = settings.workload
     if settings.sequence_length_auto:
         length = automatic_length(lengths, spec.maximum_positions)

@@ -98,7 +98,7 @@ def checkpoint_outline(folder: Path) -> Outline:
 
 
 def _outline(family: Family, settings: Mapping[str, Any]) -> Outline:
-    head, head_notes = _head(settings)
+    head, head_notes = saved_head(settings)
     activation = str(settings.get(family.activation, "gelu"))
     if activation not in ACTIVATIONS:
         raise UserError(f"its activation {activation!r} is not one of {', '.join(ACTIVATIONS)}.")
@@ -136,7 +136,7 @@ def _size(settings: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _head(settings: Mapping[str, Any]) -> tuple[Head, tuple[str, ...]]:
+def saved_head(settings: Mapping[str, Any]) -> tuple[Head, tuple[str, ...]]:
     """What the class that was saved answers, and what of that a head of ours lacks."""
     classes = settings.get("architectures")
     saved = str(classes[0]) if isinstance(classes, list) and classes else "Model"

@@ -1,19 +1,18 @@
 """One student without a search: what `distill-student` does."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from distill.bag_of_words import bag_of_words_score
-from distill.checkpoints import load_tokenizer
 from distill.distillation import distil, evaluate
 from distill.extra import Extra
-from distill.fitting import check_fit, found_in
 from distill.initialization import check_start
 from distill.kinds import KINDS
 from distill.recipe_file import find_recipe
+from distill.sources import check_teacher
 from distill.tasks import load_task
-from distill.teachers import find_source, prepare_teacher
+from distill.teachers import prepare_teacher
 from distill.vocabulary import check_vocabulary
 from nas.verdict import Scores
 from runs.errors import UserError
@@ -56,18 +55,9 @@ def distill_one(
     task = load_task(data, progress, kind)
     extra.check(task.kind, task.train.pairs is not None)
     progress.say(f"data: {task.name}, {task.kind}, {task.balance or f'{len(task.train):,} examples'}")
-    folder, name = find_source(source, progress)
-    found = load_model(folder)
-    check_fit(found_in(name, found), load_tokenizer(folder), task)
-    theirs = found.config.spec_object
-    recipe.check(spec, len(theirs.layers))
-    spec = replace(
-        spec,
-        vocabulary_size=theirs.vocabulary_size,
-        maximum_positions=theirs.maximum_positions,
-        token_types=theirs.token_types,
-        head=KINDS[task.kind].head_for(task.label_names),
-    )
+    looked = check_teacher(source, task, recipe, progress)
+    recipe.check(spec, looked.layers)
+    spec = replace(spec, **asdict(looked.inputs), head=KINDS[task.kind].head_for(task.label_names))
     check_start(recipe.initialization, spec)
     settings = {
         "student": spec.to_json(),

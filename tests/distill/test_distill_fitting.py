@@ -12,16 +12,21 @@ from transformers import AutoTokenizer, BertConfig, BertForTokenClassification
 from distill.distillation import evaluate
 from distill.encoding import encode, stream
 from distill.examples import Split, Task, make_task
-from distill.fitting import check_fit, fitting_length, found_in, most_tokens
+from distill.fitting import Found, check_fit, fitting_length, most_tokens
 from distill.label_names import label_order
 from distill.labelling import RawSplit
 from distill.recipe import Optimization
+from distill.sources import found_in
 from distill.teachers import Teacher, prepare_teacher
 from runs.errors import UserError
 from runs.progress import Progress
 from students.bert import load_model
 
 SHORT = Optimization(1e-3, epochs=0.1, minimum_steps=1)
+
+
+def of_ours(model: Any, tokenizer: Any) -> Found:
+    return found_in("t", model, model.config.spec_object.head, tokenizer)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +152,8 @@ def shortened(bert_folder: Path, positions: int) -> Any:
 def test_too_few_positions_for_any_text(bert_folder: Path, task: Task) -> None:
     tokenizer = AutoTokenizer.from_pretrained(bert_folder)
     with pytest.raises(UserError, match="has 7 positions, and a text needs at least 8"):
-        check_fit(found_in("t", shortened(bert_folder, 7)), tokenizer, task)
-    check_fit(found_in("t", shortened(bert_folder, 8)), tokenizer, task)
+        check_fit(of_ours(shortened(bert_folder, 7), tokenizer), tokenizer, task)
+    check_fit(of_ours(shortened(bert_folder, 8), tokenizer), tokenizer, task)
 
 
 def test_a_question_that_leaves_no_room(bert_folder: Path, quiet: Progress, tmp_path: Path) -> None:
@@ -161,7 +166,7 @@ def test_a_question_that_leaves_no_room(bert_folder: Path, quiet: Progress, tmp_
         return make_task({"train": raw}, name="squad", source="squad", licence="")
 
     just = of(["film " * 36, *questions[1:]])
-    check_fit(found_in("t", model), tokenizer, just)
+    check_fit(of_ours(model, tokenizer), tokenizer, just)
     longest = [encode(tokenizer, part, 40, "spans").lengths.max() for part in (just.train, just.validation, just.test)]
     assert max(longest) == 40
     with pytest.raises(UserError, match=r"the question 'film film .* split has 37 tokens, .* has room for 36"):
@@ -171,7 +176,7 @@ def test_a_question_that_leaves_no_room(bert_folder: Path, quiet: Progress, tmp_
 @pytest.mark.parametrize("kind", ["masked-lm", "causal-lm"])
 def test_every_split_of_a_language_model_fills_a_block(kind: str, bert_folder: Path) -> None:
     model, tokenizer, task = load_model(bert_folder), AutoTokenizer.from_pretrained(bert_folder), long_task(20, kind)
-    check_fit(found_in("t", model), tokenizer, task)
+    check_fit(of_ours(model, tokenizer), tokenizer, task)
     block = most_tokens(kind, 40) - (2 if kind == "masked-lm" else 0)
     few = Split((" ".join(["film"] * (block - 2)),), None, (0,))
     assert len(stream(tokenizer, few.texts, kind)) == block - 1
@@ -179,4 +184,4 @@ def test_every_split_of_a_language_model_fills_a_block(kind: str, bert_folder: P
         with pytest.raises(
             UserError, match=f"the {part} split of long has {block - 1} tokens, fewer than one block of"
         ):
-            check_fit(found_in("t", model), tokenizer, replace(task, **{part: few}))
+            check_fit(of_ours(model, tokenizer), tokenizer, replace(task, **{part: few}))
