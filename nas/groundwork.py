@@ -15,7 +15,7 @@ from devices.target import open_target
 from devices.workload import Workload
 from distill.checkpoints import load_tokenizer
 from distill.encoding import encode
-from distill.stock_teachers import is_stock
+from distill.stock_teachers import is_stock, stock_type
 from distill.tasks import Task, load_task
 from distill.teachers import find_source
 from export.items import Item
@@ -77,8 +77,8 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     folder, name = find_source(settings.teacher, progress)
     if is_stock(folder):
         raise UserError(
-            f"the teacher {name} is neither a BERT nor a student of ours, and a search knows no others so far: "
-            "distill-student teaches a student of a shape you choose from it."
+            f"the teacher {name} is of type {stock_type(folder)!r}, and a search knows only 'bert' and students of "
+            "ours so far: distill-student knows other teachers, for a student of a shape you choose."
         )
     spec = load_model(folder).config.spec_object
     lengths = encode(load_tokenizer(folder), task.train, spec.maximum_positions).lengths
