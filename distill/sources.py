@@ -65,16 +65,17 @@ def found_in(name: str, model: Any, head: Head, tokenizer: Any) -> Found:
     return Found(name, head, labels, students_inputs(model, tokenizer).vocabulary_size, positions_of(model))
 
 
-def look_at(source: str | None, progress: Progress) -> Looked:
-    """The teacher that `--teacher` names; `UserError` where it cannot be read."""
+def look_at(source: str | None, kind: str, progress: Progress, recipe: Recipe | None = None) -> Looked:
+    """The teacher that `--teacher` names; `UserError` where it cannot be read, or not teach a kind of task by a recipe."""
     folder, name = find_source(source, progress)
-    tokenizer = load_tokenizer(folder)
     model: Any
     if is_stock(folder):
+        check_stock(folder, kind, recipe)
         model, head = without_weights(folder), head_of_stock(folder)
     else:
         model = load_model(folder)
         head = model.config.spec_object.head
+    tokenizer = load_tokenizer(folder)
     return Looked(folder, found_in(name, model, head, tokenizer), layers_of(model), students_inputs(model, tokenizer))
 
 
@@ -83,9 +84,7 @@ def check_teacher(source: str | None, task: Task, recipe: Recipe, progress: Prog
 
     To be asked before anything is trained or written.
     """
-    looked = look_at(source, progress)
-    if is_stock(looked.folder):
-        check_stock(looked.folder, task.kind, recipe)
+    looked = look_at(source, task.kind, progress, recipe)
     check_fit(looked.found, load_tokenizer(looked.folder), task)
     return looked
 

@@ -37,14 +37,20 @@ STUDENT_FORM = ("bert", StudentConfig.model_type)
 SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
+def stock_type(folder: Path) -> str | None:
+    """What a model that teaches in its own form says it is; None of others, and where there is no model."""
+    if gguf_of(folder):
+        return "gguf"
+    if not (folder / "config.json").is_file():
+        return None
+    settings = read_json(folder / "config.json", "model's config")
+    named = str(settings.get("model_type")) if isinstance(settings, dict) else STUDENT_FORM[0]
+    return None if named in STUDENT_FORM else named
+
+
 def is_stock(folder: Path) -> bool:
     """Whether a checkpoint folder holds a model that teaches in its own form."""
-    if gguf_of(folder):
-        return True
-    if not (folder / "config.json").is_file():
-        return False
-    settings = read_json(folder / "config.json", "model's config")
-    return isinstance(settings, dict) and settings.get("model_type") not in STUDENT_FORM
+    return stock_type(folder) is not None
 
 
 def _reading(folder: Path, load: Any, **settings: Any) -> Any:

@@ -28,7 +28,7 @@ from distill.lesson import Lesson
 from distill.masking import Masking, masking_of
 from distill.recipe import Optimization, Term
 from distill.sources import look_at, with_fresh_head, with_own_head
-from distill.stock_teachers import check_stock, is_stock, load_stock
+from distill.stock_teachers import is_stock, load_stock
 from distill.trainer import train
 from distill.vocabulary import trained_words
 from runs.files import content_hash, folder_atomic, read_json, remove_leftovers, write_json_atomic
@@ -107,10 +107,8 @@ def prepare_teacher(
     one for another number of labels, or any other encoder, gets a new head and is fine-tuned. Raises `UserError` where
     `source` is missing or not a model that can be read, or does not go with the task (`distill.fitting`).
     """
-    looked = look_at(source, progress)
+    looked = look_at(source, task.kind, progress)
     checkpoint, found, tokenizer = looked.folder, looked.found, load_tokenizer(looked.folder)
-    if is_stock(checkpoint):
-        check_stock(checkpoint, task.kind)
     check_fit(found, tokenizer, task)
     order = fitted_order(found, task)
     model: Any = None

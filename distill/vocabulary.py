@@ -90,6 +90,8 @@ def check_vocabulary(vocabulary: str) -> None:
 
 def _why_not(models: Sequence[Any]) -> str:
     """Why no word can be left out; empty where some can."""
+    if not any(isinstance(model, StudentPreTrainedModel) for model in models):
+        return "a teacher in its own form keeps all its words"
     if any(isinstance(getattr(model, "head", None), LanguageHeadModule) for model in models):
         return "a language model answers with words, so none can be left out"
     return ""

@@ -17,7 +17,7 @@ from distill.checkpoints import load_tokenizer
 from distill.encoding import encode
 from distill.fitting import check_fit
 from distill.sources import find_source, look_at
-from distill.stock_teachers import is_stock
+from distill.stock_teachers import is_stock, stock_type
 from distill.tasks import Task, load_task
 from export.items import Item
 from nas.budget import Budget
@@ -78,10 +78,10 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     folder, name = find_source(settings.teacher, progress)
     if is_stock(folder):
         raise UserError(
-            f"the teacher {name} is neither a BERT nor a student of ours, and a search knows no others so far: "
-            "distill-student teaches a student of a shape you choose from it."
+            f"the teacher {name} is of type {stock_type(folder)!r}, and a search knows only 'bert' and students of "
+            "ours so far: distill-student knows other teachers, for a student of a shape you choose."
         )
-    check_fit(look_at(settings.teacher, progress).found, load_tokenizer(folder), task)
+    check_fit(look_at(settings.teacher, task.kind, progress).found, load_tokenizer(folder), task)
     spec = load_model(folder).config.spec_object
     lengths = encode(load_tokenizer(folder), task.train, spec.maximum_positions).lengths
     workload = settings.workload

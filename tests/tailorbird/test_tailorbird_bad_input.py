@@ -83,6 +83,8 @@ def test_a_teacher_must_be_a_model(world, refused, tmp_path):
     foreign.mkdir()
     (foreign / "config.json").write_text('{"model_type": "t5"}')
     assert "t5" in refused("nas-search", *search(world, teacher=foreign))
+    (foreign / "config.json").write_text('{"model_type": "mpnet"}')
+    assert "distill-student knows other teachers" in refused("nas-search", *search(world, teacher=foreign))
 
 
 @pytest.mark.parametrize(
