@@ -66,7 +66,7 @@ def found_in(name: str, model: Any, head: Head, tokenizer: Any) -> Found:
 
 
 def look_at(source: str | None, kind: str, progress: Progress, recipe: Recipe | None = None) -> Looked:
-    """The teacher that `--teacher` names; `UserError` where it cannot be read, or not teach a kind of task by a recipe."""
+    """The teacher that `--teacher` names; `UserError` where it cannot be read, or does not go with kind and recipe."""
     folder, name = find_source(source, progress)
     model: Any
     if is_stock(folder):
