@@ -172,8 +172,9 @@ class MaskedWords(LanguageModel):
     head = "masked-lm"
 
     def rows(self, logits: Tensor, labels: Tensor, mask: Tensor) -> Rows:
+        """Logits [B, S, V], or those of the places that are asked for alone [places, V]."""
         asked = labels != UNLABELLED
-        return logits[asked], labels[asked]
+        return logits if logits.dim() == 2 else logits[asked], labels[asked]
 
 
 class NextWords(LanguageModel):

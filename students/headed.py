@@ -133,11 +133,18 @@ class StudentForMaskedLM(StudentWithHead):
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
         output_hidden_states: bool | None = None,
+        asked: Tensor | None = None,
     ) -> MaskedLMOutput:
-        """int64 [B, S] thrice → logits [B, S, V]; with `labels` [B, S] also cross entropy, −100 left out."""
+        """int64 [B, S] thrice → logits [B, S, V]; with `labels` [B, S] also cross entropy, −100 left out.
+
+        With `asked`, bool [B, S], the logits are of its places alone [places, V]; all would be most of the work.
+        """
         encoded = self.student(input_ids, attention_mask, token_type_ids, output_hidden_states)
-        logits = self.head(encoded.last_hidden_state, self.student.embeddings.word.weight)
-        loss = None if labels is None else token_loss(logits, labels)
+        hidden = encoded.last_hidden_state if asked is None else encoded.last_hidden_state[asked]
+        logits = self.head(hidden, self.student.embeddings.word.weight)
+        loss = None
+        if labels is not None:
+            loss = token_loss(logits, labels) if asked is None else F.cross_entropy(logits, labels[asked])
         return MaskedLMOutput(loss=loss, logits=logits, hidden_states=encoded.hidden_states)
 
 

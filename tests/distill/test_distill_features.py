@@ -11,9 +11,11 @@ from distill.checkpoints import load_tokenizer
 from distill.encoding import encode
 from distill.examples import Task
 from distill.features import EXTRACTORS, extract, split_heads
+from distill.kinds import KINDS
 from students.bert import load_model
-from students.model import StudentConfig
-from students.spec import Head
+from students.headed import UNLABELLED
+from students.model import StudentConfig, build_student
+from students.spec import Head, uniform_spec
 
 ALL = frozenset({"hidden_states", "attention_scores", "queries", "keys", "values"})
 
@@ -59,3 +61,21 @@ def test_heads_are_split_as_bert_does() -> None:
     parts = split_heads(torch.arange(24.0).view(1, 2, 12), 3)
     assert parts.shape == (1, 3, 2, 4)
     assert parts[0, 1, 0].tolist() == [4, 5, 6, 7]
+
+
+def test_hidden_words_alone_are_scored(batch: Batch) -> None:
+    spec = uniform_spec(1, 16, 2, 32, vocabulary_size=60, maximum_positions=16, head=Head("masked-lm"))
+    student = build_student(spec)
+    asked = torch.zeros_like(batch["attention_mask"], dtype=torch.bool)
+    asked[:, 1] = asked[0, 2] = True
+    labels = torch.where(asked, batch["input_ids"], UNLABELLED)
+    masked = {**batch, "labels": labels}
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    with torch.no_grad():
+        few, all_of_them = extract(student, masked, frozenset()).logits, student(**inputs).logits
+        loss = student(**inputs, labels=labels, asked=asked).loss
+        assert torch.allclose(loss, student(**inputs, labels=labels).loss, atol=1e-5)
+    assert few.shape == (int(asked.sum()), 60)
+    assert torch.allclose(few, all_of_them[asked], atol=1e-5)
+    rows, wanted = KINDS["masked-lm"].rows(few, labels, batch["attention_mask"].bool())
+    assert torch.equal(rows, few) and torch.equal(wanted, batch["input_ids"][asked])
