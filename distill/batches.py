@@ -1,7 +1,9 @@
 """Tokenised splits, and the plan of a whole training run: which examples stand together in which step."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,11 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def texts_hash(self) -> str:
+        """Changes with any token and where texts begin."""
+        return sha256(self.ids.tobytes() + self.offsets.tobytes()).hexdigest()[:16]
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -105,6 +112,7 @@ class PlannedBatches(Dataset[Batch]):
     """The batches of a run by step, each with its share of the run already done and, if given, the teacher's logits.
 
     Those are [n, ...] or, where the model answers for each token, [tokens, ...]. `prepare` is told `seed` and step.
+    `inside` adds more of the teacher to a batch (`distill.stored_features`), up to `inside_until` of the run.
     """
 
     def __init__(
@@ -114,12 +122,22 @@ class PlannedBatches(Dataset[Batch]):
         teacher_logits: npt.NDArray[np.float32] | None = None,
         prepare: Prepare | None = None,
         seed: int = 0,
+        inside: Any = None,
+        inside_until: float = 1.0,
     ) -> None:
         self.encoded = encoded
         self.plan = plan
         self.teacher_logits = teacher_logits
         self.prepare = prepare
         self.seed = seed
+        self.inside = inside
+        self.inside_until = inside_until
+
+    def over(self, encoded: Encoded) -> "PlannedBatches":
+        """The same batches of the same texts with other numbers for their words."""
+        other = copy(self)
+        other.encoded = encoded
+        return other
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -134,4 +152,6 @@ class PlannedBatches(Dataset[Batch]):
                 self.encoded.padded(self.teacher_logits, chosen, 0.0) if each_token else self.teacher_logits[chosen]
             )
             batch["teacher_logits"] = torch.from_numpy(np.array(logits))
+        if self.inside is not None and step / len(self.plan) < self.inside_until:
+            batch |= self.inside.in_batch(self.encoded, chosen)
         return batch if self.prepare is None else self.prepare(batch, (self.seed, step))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -23,6 +24,7 @@ from distill.masking import Masking, masking_of
 from distill.numerics import training_device
 from distill.recipe import Recipe
 from distill.stock_teachers import check_stock
+from distill.stored_features import LEAST_VISITS, MOST_BYTES, Inside, bytes_of, places_to_store
 from distill.teachers import Teacher
 from runs.files import folder_atomic
 from students.bert import load_model
@@ -166,6 +168,28 @@ class Classroom:
         asked = self.train_logits is None and any(map(needs_answers, recipe.terms))
         teacher = self.model if asked or needs_teacher_inside(recipe.terms) else None
         return Lesson(student, recipe.terms, teacher, seed, self.task.kind)
+
+    def planned(
+        self, lesson: Lesson, encoded: Encoded, logits: Logits | None, plan: list[npt.NDArray[np.int64]], seed: int
+    ) -> PlannedBatches:
+        """The batches of a run, each with all that was stored of the teacher for it.
+
+        What a lesson sees inside the teacher is stored first where the run comes to its texts often enough, and it is
+        little enough (`distill.stored_features`). To be asked for before words are left out, and renumbered after.
+        """
+        batches = PlannedBatches(encoded, plan, logits, self.masking, seed, None, lesson.looks_inside_until)
+        visits = lesson.looks_inside_until * sum(map(len, plan)) / len(encoded)
+        if self.masking is not None or visits < LEAST_VISITS:
+            return batches
+        sample = {name: tensor.to(training_device()) for name, tensor in batches[0].items()}
+        lesson.to_device(training_device())
+        places = places_to_store(lesson.looks_at(sample), self.model)
+        if places is None or bytes_of(places, self.model, len(encoded.ids)) > MOST_BYTES:
+            return batches
+        inside = Inside(self._place(f"inside-{encoded.texts_hash}"), places)
+        inside.fill(self.model, encoded)
+        batches.inside = inside
+        return batches
 
     @cached_property
     def _validation_context(self) -> Any:

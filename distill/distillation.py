@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.batches import PlannedBatches, plan_batches, steps_per_epoch
+from distill.batches import plan_batches, steps_per_epoch
 from distill.card import model_card
 from distill.checkpoints import weights_hash
 from distill.classroom import classroom
@@ -147,6 +147,7 @@ def distil(
     steps = steps or settings.steps(len(seen), len(task.label_names))
     plan = [seen[part] for part in plan_batches(encoded.lengths[seen], settings.examples_per_step, steps, seed)]
     lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
+    batches = room.planned(lesson, encoded, logits, plan, seed)
     models = [lesson.student, *lesson.teachers]
     with trained_words(vocabulary, models, [encoded, room.validation]) as renumber:
 
@@ -158,7 +159,7 @@ def distil(
         curve = Curve(work, lesson.student, judge, settings.patience)
         train(
             lesson,
-            PlannedBatches(renumber(encoded), plan, logits, room.masking, seed),
+            batches.over(renumber(encoded)),
             settings,
             work,
             label="distilling the student",

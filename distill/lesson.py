@@ -16,6 +16,7 @@ from distill.numerics import mixed_precision
 from distill.objectives import OBJECTIVES, AnswerObjective, Answers, LayerObjective, Match
 from distill.objectives.answers import TEMPERATURES, shifted
 from distill.recipe import Term
+from distill.stored_features import Place, features_in, has_features, noted
 
 
 def needs_teacher_inside(terms: Sequence[Term]) -> bool:
@@ -106,7 +107,7 @@ class Lesson(nn.Module):
             student = extract(self.student, inputs, wants)
             # Answers that nobody stored are asked for now.
             asked = "teacher_logits" not in inputs and any(needs_answers(term) for _, term in active)
-            teacher = no_gradient_features(self._teacher[0], inputs, wants) if wants or asked else None
+            teacher = self._teachers_features(inputs, wants, asked)
             answers = teacher.logits if teacher is not None and asked else inputs.get("teacher_logits")
             # A part with nothing to learn from still has gradients, all of them 0.
             total = torch.zeros((), device=student.logits.device) if active else student.logits.sum() * 0.0
@@ -119,6 +120,33 @@ class Lesson(nn.Module):
                     loss = self._layers(number, objective, student, teacher)
                 total = total + term.weight_at(share_done) * shares[number] * loss
         return {"loss": total}
+
+    def _teachers_features(self, inputs: Batch, wants: frozenset[str], asked: bool) -> Features | None:
+        """What the batch brings of the teacher, or what it shows when it is run; None where nothing is wanted."""
+        if wants and not asked and has_features(inputs):
+            return features_in(inputs, self._teacher[0])
+        return no_gradient_features(self._teacher[0], inputs, wants) if wants or asked else None
+
+    @property
+    def _inner(self) -> dict[int, LayerObjective]:
+        objectives = {number: OBJECTIVES[term.objective] for number, term in enumerate(self.terms)}
+        return {number: one for number, one in objectives.items() if isinstance(one, LayerObjective)}
+
+    @property
+    def looks_inside_until(self) -> float:
+        """The share of the run up to which the inside of the teacher is looked at; 0 where it never is."""
+        return max((self.terms[number].end for number in self._inner), default=0.0)
+
+    @torch.no_grad()
+    def looks_at(self, inputs: Batch) -> set[Place]:
+        """Which of the teacher's features all terms together look at, found by trying a batch."""
+        seen: set[Place] = set()
+        wants = frozenset[str]().union(*(objective.wants for objective in self._inner.values()))
+        student = extract(self.student, inputs, wants)
+        teacher = noted(no_gradient_features(self._teacher[0], inputs, wants), seen)
+        for number, objective in self._inner.items():
+            self._layers(number, objective, student, teacher)
+        return seen
 
     def _shares(self, inputs: Batch) -> list[float]:
         """How much of the whole batch each term sees here."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from time import perf_counter
 
-from distill.batches import PlannedBatches, plan_batches
+from distill.batches import plan_batches
 from distill.brief import train_briefly
 from distill.classroom import classroom
 from distill.evaluation import answer
@@ -52,11 +52,10 @@ def mini_distil(
     seen = draw_subset(len(room.train), subset, seed)
     plan = [seen[part] for part in plan_batches(room.train.lengths[seen], settings.examples_per_step, steps, seed)]
     lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
-    logits = room.train_logits
+    batches = room.planned(lesson, room.train, room.train_logits, plan, seed)
     room.ask_teacher()
     with trained_words("auto", [lesson.student, *lesson.teachers], [room.train]) as renumber:
-        batches = PlannedBatches(renumber(room.train), plan, logits, room.masking, seed)
-        loss = train_briefly(lesson, batches, settings)
+        loss = train_briefly(lesson, batches.over(renumber(room.train)), settings)
     answers = answer(lesson.student, room.validation, task.kind, mixed=True, prepare=room.masking)
     scores, divergence = room.judge(answers)
     return MiniScore(loss, divergence, scores[task.metric], steps, round(perf_counter() - start, 3))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from distill.bag_of_words import bag_of_words
-from distill.batches import PlannedBatches, plan_batches
+from distill.batches import plan_batches
 from distill.brief import train_briefly
 from distill.classroom import Classroom
 from distill.encoding import encode
@@ -60,12 +60,10 @@ def teach(room: Classroom, cell: Cell) -> Outcome:
     steps = cell.steps or settings.steps(len(room.train), len(room.task.label_names))
     plan = plan_batches(room.train.lengths, settings.examples_per_step, steps, cell.seed)
     lesson = room.lesson(room.start(spec, cell.recipe, cell.seed), cell.recipe, cell.seed)
-    logits = room.train_logits
+    batches = room.planned(lesson, room.train, room.train_logits, plan, cell.seed)
     room.ask_teacher()
     with trained_words("data", [lesson.student, *lesson.teachers], [room.train]) as renumber:
-        train_briefly(
-            lesson, PlannedBatches(renumber(room.train), plan, logits, seed=cell.seed), cell.recipe.optimization
-        )
+        train_briefly(lesson, batches.over(renumber(room.train)), settings)
     seconds = perf_counter() - start
     validation = answer(lesson.student, room.validation, room.task.kind)
     _, divergence = room.judge(validation)

@@ -1,0 +1,175 @@
+"""What recipes see inside a teacher, computed once for a whole split and read from memory-mapped arrays afterwards.
+
+A layer's hidden states, queries, keys or values are one row a token, whatever batch a text stands in; attention scores
+are made again from queries and keys. Half precision is coarser than what is stored, and finer than bf16.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from distill.batches import Batch, Encoded, evaluation_batches
+from distill.features import Features, attention_scores, no_gradient_features
+from distill.forms import layers_of, spec_of, widths_of
+from distill.numerics import mixed_precision
+from students.spec import BottleneckLayer, TransformerLayer
+
+MOST_BYTES = 4 * 2**30
+"""What a run may keep on disk of the inside of its teacher; where it is more, the teacher is asked at each step."""
+
+LEAST_VISITS = 1.5
+"""How often a run comes to each text, on average, before storing pays: filling the store is a visit too."""
+
+Place = tuple[str, int]
+"""Feature and its number: of hidden states 0 is the embedding's, of all others 0 is the first layer's."""
+
+PREFIX = "teacher."
+NOTHING = torch.empty(0)
+
+
+class Noted(Sequence[Tensor]):
+    """A feature's layers, which notes those that are looked at."""
+
+    def __init__(self, name: str, layers: Sequence[Tensor], seen: set[Place]) -> None:
+        self._name, self._layers, self._seen = name, layers, seen
+
+    def __getitem__(self, number: Any) -> Any:
+        self._seen.add((self._name, range(len(self._layers))[number]))
+        return self._layers[number]
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+
+LAYERED = ("hidden_states", "attention_scores", "queries", "keys", "values", "attention_outputs")
+
+
+def noted(features: Features, seen: set[Place]) -> Features:
+    """The same features, which file in `seen` what is looked at."""
+    wrapped: dict[str, Any] = {name: Noted(name, getattr(features, name), seen) for name in LAYERED}
+    return replace(features, **wrapped)
+
+
+def places_to_store(seen: set[Place], teacher: Any) -> tuple[Place, ...] | None:
+    """What must be stored so that all of `seen` can be had again; None where something cannot."""
+    if any(name == "attention_scores" for name, _ in seen) and spec_of(teacher) is None:
+        # Other architectures add to the product of queries and keys.
+        return None
+    found: set[Place] = set()
+    for name, number in seen:
+        found |= {("queries", number), ("keys", number)} if name == "attention_scores" else {(name, number)}
+    return tuple(sorted(found))
+
+
+def bytes_of(places: Sequence[Place], teacher: Any, tokens: int) -> int:
+    """Size on disk of what so many tokens have at `places`."""
+    spec, widths = spec_of(teacher), 0
+    for name, number in places:
+        if name in ("queries", "keys", "values") and spec is not None:
+            layer = spec.layers[number]
+            assert isinstance(layer, TransformerLayer | BottleneckLayer)
+            widths += layer.qkv_width
+        else:
+            shape = "attention_outputs" if name == "attention_outputs" else "hidden_states"
+            widths += widths_of(teacher, shape)[number + (name != "hidden_states")]
+    return 2 * tokens * widths
+
+
+@dataclass
+class Inside:
+    """Arrays in `folder`, [tokens of a split, width] for each of `places`; opened by whoever reads first."""
+
+    folder: Path
+    places: tuple[Place, ...]
+    _arrays: dict[Place, npt.NDArray[np.float16]] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Other processes open the files themselves.
+        return {"folder": self.folder, "places": self.places, "_arrays": {}}
+
+    def _file(self, place: Place) -> Path:
+        return self.folder / f"{place[0]}-{place[1]}.npy"
+
+    def missing(self) -> tuple[Place, ...]:
+        """Places without a file."""
+        return tuple(place for place in self.places if not self._file(place).is_file())
+
+    def in_batch(self, encoded: Encoded, chosen: Any) -> Batch:
+        """Features of the texts `chosen`, padded: [B, S, width] each, under names that no model takes."""
+        for place in self.places:
+            if place not in self._arrays:
+                self._arrays[place] = np.load(self._file(place), mmap_mode="r")
+        return {
+            f"{PREFIX}{name}.{number}": torch.from_numpy(encoded.padded(self._arrays[name, number], chosen, 0.0))
+            for name, number in self.places
+        }
+
+    def fill(self, teacher: Any, encoded: Encoded) -> None:
+        """Write what is missing, the teacher run over the split once."""
+        wanted = self.missing()
+        if not wanted:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        parts = {place: self._file(place).with_suffix(f".{os.getpid()}.part") for place in wanted}
+        arrays: dict[Place, Any] = {}
+        device = next(teacher.parameters()).device
+        with mixed_precision(device):
+            for chosen in evaluation_batches(encoded.lengths):
+                batch = {name: tensor.to(device) for name, tensor in encoded.batch(chosen).items()}
+                features = no_gradient_features(teacher, batch, frozenset(name for name, _ in wanted))
+                for place in wanted:
+                    values = getattr(features, place[0])[place[1]].half().cpu().numpy()
+                    if place not in arrays:
+                        size = (len(encoded.ids), values.shape[-1])
+                        arrays[place] = np.lib.format.open_memmap(parts[place], "w+", np.float16, size)
+                    for row, text in enumerate(chosen):
+                        start, end = encoded.offsets[text : text + 2]
+                        arrays[place][start:end] = values[row, : end - start]
+        for place, array in arrays.items():
+            array.flush()
+            parts[place].replace(self._file(place))
+
+
+def has_features(batch: Batch) -> bool:
+    """Whether a batch brings what is to be seen of the teacher."""
+    return any(key.startswith(PREFIX) for key in batch)
+
+
+@dataclass(frozen=True)
+class _Some(Sequence[Tensor]):
+    """Those layers of a feature that are there."""
+
+    layers: Mapping[int, Tensor]
+    length: int
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.layers[range(self.length)[number]]
+
+    def __len__(self) -> int:
+        return self.length
+
+
+def features_in(batch: Batch, teacher: Any) -> Features:
+    """The teacher's features as a batch brings them; its answers are not among them."""
+    found: dict[str, dict[int, Tensor]] = {name: {} for name in LAYERED}
+    for where, values in batch.items():
+        if where.startswith(PREFIX):
+            _, name, number = where.split(".")
+            found[name][int(number)] = values.float()
+    spec = spec_of(teacher)
+    if spec is not None:
+        for place in found["queries"].keys() & found["keys"].keys():
+            layer = spec.layers[place]
+            assert isinstance(layer, TransformerLayer | BottleneckLayer)
+            query, key = found["queries"][place], found["keys"][place]
+            found["attention_scores"][place] = attention_scores(query, key, layer.heads)
+    counts = {name: layers_of(teacher) + (name == "hidden_states") for name in LAYERED}
+    given: dict[str, Any] = {name: _Some(found[name], counts[name]) for name in LAYERED}
+    return Features(NOTHING, batch["attention_mask"].bool(), **given)
