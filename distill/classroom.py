@@ -122,9 +122,17 @@ class Classroom:
     def train_logits(self) -> Logits | None:
         """The teacher's answers to the train split, memory-mapped [n, labels] or [tokens, labels].
 
-        None of language models: they would fill any disk, and are asked for step by step.
+        None where they would be more than `MOST_BYTES`, and of language models, whose answers are as many as there are
+        words: those are asked for step by step.
         """
-        return None if isinstance(self.kind, LanguageModel) else self._logits("train", self.train, mixed=True)
+        return self._training_logits("train", self.train)
+
+    def _training_logits(self, part: str, encoded: Encoded) -> Logits | None:
+        rows = len(encoded.ids) if self.kind.per_token else len(encoded)
+        labels = self.kind.head_for(self.task.label_names).labels
+        if isinstance(self.kind, LanguageModel) or 4 * rows * labels > MOST_BYTES:
+            return None
+        return self._logits(part, encoded, mixed=True)
 
     @cached_property
     def validation_logits(self) -> Logits:
@@ -161,7 +169,7 @@ class Classroom:
         if extra.replacement is not None:
             table = words_of(self.model).detach().float().cpu().numpy()
             encoded = with_replacements(encoded, table, extra.replacement, self.tokenizer.all_special_ids, seed)
-        return encoded, self._logits(f"train-{extra.content_hash}-{seed}", encoded, mixed=True)
+        return encoded, self._training_logits(f"train-{extra.content_hash}-{seed}", encoded)
 
     def lesson(self, student: StudentPreTrainedModel, recipe: Recipe, seed: int) -> Lesson:
         """The student under the recipe, with the teacher beside it where its stored answers are not enough."""

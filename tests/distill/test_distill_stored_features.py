@@ -83,6 +83,21 @@ def test_short_runs_and_full_disks_ask_the_teacher(
     assert room.planned(lesson, room.train, None, often, 0).inside is not None
 
 
+def test_answers_that_are_too_many_are_asked_for(
+    spec: StudentSpec, teacher: Teacher, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, losses = plan_batches(classroom(teacher, task).train.lengths, 16, 1, 0), []
+    for most in (rooms.MOST_BYTES, 0):
+        monkeypatch.setattr(rooms, "MOST_BYTES", most)
+        room = Classroom(teacher, task)
+        assert (room.train_logits is None) == (most == 0)
+        lesson = lesson_of(room, spec, Term("logits"))
+        assert bool(lesson.teachers) == (most == 0)
+        with torch.no_grad():
+            losses.append(float(lesson(**room.planned(lesson, room.train, room.train_logits, plan, 0)[0])["loss"]))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
 def test_a_student_is_taught_from_the_store(
     spec: StudentSpec, teacher: Teacher, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
