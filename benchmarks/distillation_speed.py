@@ -21,10 +21,12 @@ import typer
 from speed.clock import write_batches
 from speed.ours_worker import SEED, SETTINGS_FILE, room_of
 
+import devices.targets  # noqa: F401  (fills the registry)
 from devices.fingerprint import fingerprint
 from devices.target import open_target
 from distill.batches import plan_batches
 from distill.classroom import Classroom
+from distill.forms import students_inputs
 from distill.numerics import bf16_helps
 from distill.recipe_file import RECIPES
 from export.lowering import LOWERING_VERSION
@@ -53,7 +55,7 @@ BARS = {
 def spec_of(shape: str, room: Classroom) -> StudentSpec:
     """A shape with the teacher's words and the task's head."""
     layers, width, heads, ffn = SHAPES[shape]
-    like = room.model.config.spec_object
+    like = students_inputs(room.model, room.tokenizer)
     return uniform_spec(
         layers, width, heads, ffn, vocabulary_size=like.vocabulary_size, maximum_positions=like.maximum_positions,
         token_types=like.token_types, head=room.kind.head_for(room.task.label_names),

@@ -22,7 +22,7 @@ from distill.numerics import mixed_precision
 from students.spec import BottleneckLayer, TransformerLayer
 
 MOST_BYTES = 4 * 2**30
-"""What a run may keep on disk of the inside of its teacher, and of its answers; more than that is asked at each step."""
+"""What a run may keep on disk of the inside of its teacher, and of its answers; more is asked for at each step."""
 
 LEAST_VISITS = 1.5
 """How often a run comes to each text, on average, before storing pays: filling the store is a visit too."""

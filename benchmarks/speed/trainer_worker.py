@@ -21,6 +21,7 @@ class KnowledgeTrainer(Trainer):
 
     teacher: Any
     temperature: float
+    mixed: bool
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         return DataLoader(self.train_dataset, batch_size=1, shuffle=False, collate_fn=lambda items: items[0])  # type: ignore[arg-type]
@@ -30,7 +31,7 @@ class KnowledgeTrainer(Trainer):
     ) -> Any:
         inputs.pop("labels")
         taken = inspect.signature(self.teacher.forward).parameters
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.mixed):
             theirs = self.teacher(**{name: value for name, value in inputs.items() if name in taken}).logits
         ours = model(**inputs).logits
         t = self.temperature
@@ -51,7 +52,7 @@ def main() -> None:
         bf16=mixed == "bf16", optim="adamw_torch_fused", remove_unused_columns=False, dataloader_pin_memory=False,
     )  # fmt: skip
     trainer = KnowledgeTrainer(model=student, args=arguments, train_dataset=batches)
-    trainer.teacher, trainer.temperature = teacher, float(temperature)
+    trainer.teacher, trainer.temperature, trainer.mixed = teacher, float(temperature), mixed == "bf16"
     trainer.train()
     sizes = [len(batch["labels"]) for batch in batches.batches]
     report(rate(batches.asked, sizes, int(warmup)), loss=trainer.state.log_history[-1].get("train_loss"))
