@@ -182,12 +182,13 @@ class Classroom:
     ) -> PlannedBatches:
         """The batches of a run, each with all that was stored of the teacher for it.
 
-        What a lesson sees inside the teacher is stored first where the run comes to its texts often enough, and it is
-        little enough (`distill.stored_features`). To be asked for before words are left out, and renumbered after.
+        What a lesson sees inside the teacher is stored first where the run comes to its texts often enough, it is
+        little enough, and they are the task's own: copies differ from seed to seed (`distill.stored_features`). To be
+        asked for before words are left out, and renumbered after.
         """
         batches = PlannedBatches(encoded, plan, logits, self.masking, seed, None, lesson.looks_inside_until)
         visits = lesson.looks_inside_until * sum(map(len, plan)) / len(encoded)
-        if self.masking is not None or visits < LEAST_VISITS:
+        if encoded is not self.train or self.masking is not None or visits < LEAST_VISITS:
             return batches
         sample = {name: tensor.to(training_device()) for name, tensor in batches[0].items()}
         lesson.to_device(training_device())

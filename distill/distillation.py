@@ -7,12 +7,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
-from distill.batches import plan_batches, steps_per_epoch
 from distill.card import model_card
 from distill.checkpoints import weights_hash
 from distill.classroom import classroom
+from distill.course import course
 from distill.curve import CURVE_FILE, Curve
 from distill.evaluation import answer, evaluate
 from distill.examples import Task
@@ -22,7 +20,6 @@ from distill.kinds import KINDS
 from distill.mini import MiniScore, mini_distil
 from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
-from distill.subset import draw_subset
 from distill.teachers import Teacher
 from distill.trainer import train
 from distill.vocabulary import trained_words
@@ -122,8 +119,8 @@ def distil(
 
     Goes on from a killed run's checkpoints, kept beside `output`; a finished student is not taught again. `steps` or
     `epochs` override the recipe's length, `subset` is the share of the train split that is seen; the `vocabulary`
-    says which words are trained (`distill.vocabulary`), and `extra` is learnt from as well, which
-    leaves no room for a `subset`. Raises `UserError` where `output` holds something else.
+    says which words are trained (`distill.vocabulary`), and `extra` is learnt from as well, which leaves no room for a
+    `subset`. Raises `UserError` where `output` holds something else.
     """
     recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
     progress = progress or Progress(quiet=True)
@@ -139,17 +136,12 @@ def distil(
         return stored
     start = perf_counter()
     room, settings = classroom(teacher, task), recipe.optimization
-    encoded, logits = room.material(extra, seed)
+    taken = course(room, recipe, seed, steps=steps, epochs=epochs, subset=subset, extra=extra)
     room.ask_teacher()
-    seen = np.arange(len(encoded)) if extra else draw_subset(len(encoded), subset, seed)
-    if epochs is not None:
-        steps = max(1, round(epochs * steps_per_epoch(len(seen), settings.examples_per_step)))
-    steps = steps or settings.steps(len(seen), len(task.label_names))
-    plan = [seen[part] for part in plan_batches(encoded.lengths[seen], settings.examples_per_step, steps, seed)]
     lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
-    batches = room.planned(lesson, encoded, logits, plan, seed)
+    batches = room.planned(lesson, taken.encoded, taken.logits, taken.plan, seed)
     models = [lesson.student, *lesson.teachers]
-    with trained_words(vocabulary, models, [encoded, room.validation]) as renumber:
+    with trained_words(vocabulary, models, [taken.encoded, room.validation]) as renumber:
 
         def judge() -> tuple[float, float]:
             answers = answer(lesson.student, renumber(room.validation), task.kind, mixed=True, prepare=room.masking)
@@ -159,7 +151,7 @@ def distil(
         curve = Curve(work, lesson.student, judge, settings.patience)
         train(
             lesson,
-            batches.over(renumber(encoded)),
+            batches.over(renumber(taken.encoded)),
             settings,
             work,
             label="distilling the student",

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from time import perf_counter
 
-from distill.batches import plan_batches
 from distill.brief import train_briefly
 from distill.classroom import classroom
+from distill.course import course
 from distill.evaluation import answer
 from distill.examples import Task
 from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
-from distill.subset import draw_subset
 from distill.teachers import Teacher
 from distill.vocabulary import trained_words
 from students.spec import StudentSpec
@@ -48,14 +47,12 @@ def mini_distil(
     recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
     start = perf_counter()
     room = classroom(teacher, task)
-    settings = recipe.optimization
-    seen = draw_subset(len(room.train), subset, seed)
-    plan = [seen[part] for part in plan_batches(room.train.lengths[seen], settings.examples_per_step, steps, seed)]
+    taken = course(room, recipe, seed, steps=steps, subset=subset)
     lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
-    batches = room.planned(lesson, room.train, room.train_logits, plan, seed)
+    batches = room.planned(lesson, taken.encoded, taken.logits, taken.plan, seed)
     room.ask_teacher()
-    with trained_words("auto", [lesson.student, *lesson.teachers], [room.train]) as renumber:
-        loss = train_briefly(lesson, batches.over(renumber(room.train)), settings)
+    with trained_words("auto", [lesson.student, *lesson.teachers], [taken.encoded]) as renumber:
+        loss = train_briefly(lesson, batches.over(renumber(taken.encoded)), recipe.optimization)
     answers = answer(lesson.student, room.validation, task.kind, mixed=True, prepare=room.masking)
     scores, divergence = room.judge(answers)
     return MiniScore(loss, divergence, scores[task.metric], steps, round(perf_counter() - start, 3))

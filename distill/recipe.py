@@ -127,10 +127,14 @@ class Recipe:
     optimization: Optimization
     initialization: str = "refitted"
     layer_map: Matching = "uniform"
+    augment: int = 0
+    """Copies of each text with some words replaced, of tasks that can have such (`distill.course`)."""
 
     def __post_init__(self) -> None:
         """Names must be registered, and no part of the run may be without a loss."""
         object.__setattr__(self, "layer_map", as_matching(self.layer_map))
+        if type(self.augment) is not int or self.augment < 0:
+            raise UserError(f"augment of the recipe {self.name!r} is {self.augment!r}: it must be a number of copies.")
         taught = 0.0
         for term in sorted(self.terms, key=lambda term: term.start):
             if term.start > taught:

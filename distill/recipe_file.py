@@ -13,7 +13,7 @@ from runs.registry import Registry, unknown_name
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 ENDINGS = (".yaml", ".yml")
-KEYS = ("terms", "optimization", "initialization", "layer_map")
+KEYS = ("terms", "optimization", "initialization", "layer_map", "augment")
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -38,6 +38,7 @@ def read_recipe(path: Path) -> Recipe:
             _made(Optimization, data["optimization"], "the optimization"),
             initialization,
             data.get("layer_map", "uniform"),
+            data.get("augment", 0),
         )
     except UserError as problem:
         raise UserError(f"in the recipe file {path}: {problem}") from None

@@ -74,9 +74,17 @@ class Cell:
         return f"{self.stage}/{self.table}/{self.arm}/{self.seed}/{self.key}"
 
 
-def recipe(*terms: Term, start: str = "refitted", layer_map: str = "uniform", learning_rate: float = 3e-4) -> Recipe:
-    """Terms from a start; the length is the cell's."""
-    return Recipe("grid", terms, Optimization(learning_rate=learning_rate, epochs=1), start, layer_map)
+def recipe(
+    *terms: Term,
+    start: str = "refitted",
+    layer_map: str = "uniform",
+    learning_rate: float = 3e-4,
+    steps: int = 1,
+    augment: int = 0,
+) -> Recipe:
+    """Terms from a start; the length is the cell's, or `steps` where that has none."""
+    settings = Optimization(learning_rate=learning_rate, epochs=1e-9, minimum_steps=steps)
+    return Recipe("grid", terms, settings, start, layer_map, augment)
 
 
 def in_two_stages(objective: str, matching: Any) -> Recipe:
@@ -169,6 +177,19 @@ def shapes() -> Tables:
     }
 
 
+@stage("length")
+def lengths() -> Tables:
+    """Longer runs, larger steps, and copies of the texts with words replaced (`augment`), taught by answers alone."""
+    arms = {
+        f"{steps} steps{f', {copies} copies' if copies else ''}{', rate 6e-4' if rate > 3e-4 else ''}": recipe(
+            ANSWERS, steps=steps, augment=copies, learning_rate=rate
+        )
+        for steps, copies, rate in ((500, 0, 3e-4), (500, 4, 3e-4), (500, 0, 6e-4), (2000, 0, 3e-4), (2000, 4, 3e-4),
+                                    (2000, 4, 6e-4), (2000, 9, 6e-4))
+    }  # fmt: skip
+    return {SMALL.name: of(SMALL, arms)}
+
+
 @stage("recipe")
 def recipes() -> Tables:
     """Every named recipe and labels alone, from the same start."""
@@ -189,10 +210,13 @@ def shipped() -> Tables:
 AS_SHIPPED = "default"
 """The stage that is read on the test split."""
 
+OWN_LENGTH = (AS_SHIPPED, "length")
+"""Stages whose recipes say how long they are."""
+
 
 def cells_of(name: str, task: str, steps: int, seeds: range) -> Iterator[Cell]:
     """All of a stage's cells of one task, seed after seed so that a stopped run has whole comparisons."""
     for seed in seeds:
         for table, arms in STAGES[name]().items():
             for arm, (shape, how) in arms.items():
-                yield Cell(name, table, task, shape, arm, how, None if name == AS_SHIPPED else steps, seed)
+                yield Cell(name, table, task, shape, arm, how, None if name in OWN_LENGTH else steps, seed)

@@ -21,6 +21,7 @@ TITLES = {
     "start": "What to start from",
     "knowledge": "What to teach",
     "matching": "From which layers",
+    "length": "How long, and from how much",
     "recipe": "Named recipes",
     "shape": "Wide or deep",
     "default": "The default recipe on the test splits",
@@ -29,10 +30,10 @@ TITLES = {
 
 READING = """\
 Every figure is a mean over seeds on the validation split, of students as they are after their last step; arms of one
-table had the same seeds, steps and batches. The first row has the score in percent; the others differ from it by so
-many points, with the 95 % interval of a paired bootstrap over examples and seeds, bold where it leaves out 0.
-*divergence ×*: mean divergence from the teacher over the first row's (geometric mean over tasks); *seconds*: of
-training on one thread, the machine busy with a second student."""
+table had the same seeds and, where the arm does not say so, the same steps and batches. The first row has the score in
+percent; the others differ from it by so many points, with the 95 % interval of a paired bootstrap over examples and
+seeds, bold where it leaves out 0. *divergence ×*: mean divergence from the teacher over the first row's (geometric mean
+over tasks); *seconds*: of training on one thread, the machine busy with a second student."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from distill.bag_of_words import bag_of_words
-from distill.batches import plan_batches
 from distill.brief import train_briefly
 from distill.classroom import Classroom
+from distill.course import course
 from distill.encoding import encode
 from distill.evaluation import answer
 from distill.examples import Split
@@ -56,14 +56,12 @@ def teach(room: Classroom, cell: Cell) -> Outcome:
     """A student as the cell says, as it is after its last step: nothing is chosen on validation here."""
     start = perf_counter()
     spec = cell.shape.spec(room.model.config.spec_object, room.kind.head_for(room.task.label_names))
-    settings = cell.recipe.optimization
-    steps = cell.steps or settings.steps(len(room.train), len(room.task.label_names))
-    plan = plan_batches(room.train.lengths, settings.examples_per_step, steps, cell.seed)
+    taken = course(room, cell.recipe, cell.seed, steps=cell.steps)
     lesson = room.lesson(room.start(spec, cell.recipe, cell.seed), cell.recipe, cell.seed)
-    batches = room.planned(lesson, room.train, room.train_logits, plan, cell.seed)
+    batches = room.planned(lesson, taken.encoded, taken.logits, taken.plan, cell.seed)
     room.ask_teacher()
-    with trained_words("data", [lesson.student, *lesson.teachers], [room.train]) as renumber:
-        train_briefly(lesson, batches.over(renumber(room.train)), settings)
+    with trained_words("auto", [lesson.student, *lesson.teachers], [taken.encoded]) as renumber:
+        train_briefly(lesson, batches.over(renumber(taken.encoded)), cell.recipe.optimization)
     seconds = perf_counter() - start
     validation = answer(lesson.student, room.validation, room.task.kind)
     _, divergence = room.judge(validation)
@@ -80,7 +78,7 @@ def teach(room: Classroom, cell: Cell) -> Outcome:
         cell.shape.name,
         cell.arm,
         cell.seed,
-        steps,
+        len(taken.plan),
         spec.parameters(),
         float(right["validation"].mean()),
         float(right["test"].mean()),

@@ -106,8 +106,7 @@ def test_the_words_of_the_data_alone_make_the_same_student(
 def test_what_is_learnt_from_beside_the_data(spec: StudentSpec, teacher: Teacher, task: Task, tmp_path: Path) -> None:
     extra = Extra(("the film was very fine", "a dull plot"), Replacement(copies=2))
     done = distil(spec, teacher, task, "default", tmp_path / "more", epochs=1, extra=extra)
-    examples = 3 * (len(task.train) + 2)
-    assert done.steps == -(-examples // 32)
+    assert done.steps == -(-(len(task.train) + 2) // 32), "copies make no epoch longer"
     assert "a dull plot" not in (done.folder / "distilled.json").read_text(), "texts are not ours to copy"
     other = Extra(extra.texts[:1], extra.replacement)
     with pytest.raises(UserError, match="other settings"):
