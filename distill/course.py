@@ -1,4 +1,4 @@
-"""What a run learns from and in which order: texts, copies of them, the teacher's answers, the examples of each step."""
+"""What a run learns from and in which order: texts, copies of them, the teacher's answers, each step's examples."""
 
 from dataclasses import dataclass, replace
 from typing import Any
