@@ -59,11 +59,10 @@ class Context:
         return Tryout(self.teacher, self.ground.task, self.recipe, steps, self.effort.subset, self.settings.seed)
 
     @property
-    def full_steps(self) -> int | None:
-        """Optimizer steps of a full distillation; None leaves it to the recipe."""
-        optimization = self.recipe.optimization
-        examples = optimization.examples_per_step
-        return self.effort.full_steps(len(self.ground.task.train), examples, optimization.epochs)
+    def full_steps(self) -> int:
+        """Optimizer steps of a full distillation."""
+        task = self.ground.task
+        return self.effort.full_steps(self.recipe.optimization.steps(len(task.train), len(task.label_names)))
 
     @contextmanager
     def store(self) -> Iterator[SampleStore]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 
@@ -55,21 +54,22 @@ def forecast(
     workload: Workload,
     budgets_ms: Mapping[str, float],
     teacher_ms: float,
-    teacher_epochs: float,
-    final_epochs: float,
+    teacher_steps: int,
+    final_steps: int,
     train_size: int,
     tokens: float,
     batch_size: int,
 ) -> Forecast:
-    """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first."""
-    per_epoch = ceil(train_size / batch_size)
-    planned = {"teacher": teacher_epochs * per_epoch * step_seconds(teacher_ms, workload, tokens, batch_size)}
+    """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first.
+
+    `teacher_steps` and `final_steps` are what fine-tuning and the recipe ask for themselves.
+    """
+    planned = {"teacher": teacher_steps * step_seconds(teacher_ms, workload, tokens, batch_size)}
     for number, (label, budget_ms) in enumerate(budgets_ms.items()):
         step = step_seconds(min(budget_ms, teacher_ms), workload, tokens, batch_size)
         mini = effort.mini_steps(train_size, batch_size) * step + CANDIDATE_OVERHEAD
-        full = effort.full_steps(train_size, batch_size, final_epochs) or final_epochs * per_epoch
         planned[f"{label} search"] = effort.total * mini + (CLASSROOM_SECONDS if number == 0 else 0.0)
         planned[f"{label} finalists"] = FINALISTS_SECONDS
-        planned[f"{label} distillation"] = effort.distilled * full * step
+        planned[f"{label} distillation"] = effort.distilled * effort.full_steps(final_steps) * step
         planned[f"{label} export"] = EXPORT_SECONDS
     return Forecast(planned)

@@ -24,7 +24,7 @@ class Effort:
     """Optimizer steps of one mini-distillation; None: `epochs` over the subset."""
     epochs: float = 0.0
     final_steps: int | None = None
-    """Most optimizer steps of a full distillation; None: as many as the recipe's epochs make."""
+    """Most optimizer steps of a full distillation; None: as many as the recipe says."""
     pool_size: int = 20_000
     exploration_step: float = 0.05
 
@@ -34,11 +34,9 @@ class Effort:
             return self.steps
         return max(1, round(self.epochs * ceil(self.subset * train_size / batch_size)))
 
-    def full_steps(self, train_size: int, batch_size: int, epochs: float) -> int | None:
-        """Optimizer steps of a full distillation, or None for the recipe's own `epochs`."""
-        if self.final_steps is None:
-            return None
-        return min(self.final_steps, max(1, round(epochs * ceil(train_size / batch_size))))
+    def full_steps(self, own: int) -> int:
+        """Optimizer steps of a full distillation by a recipe whose `own` steps are so many."""
+        return own if self.final_steps is None else min(self.final_steps, own)
 
     @property
     def total(self) -> int:

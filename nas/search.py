@@ -144,14 +144,15 @@ def _done(run: RunFolder, budgets: tuple[Budget, ...]) -> dict[str, float]:
 
 def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
     optimization = RECIPES[METHODS[settings.method].recipe].optimization
+    size = len(ground.task.train), len(ground.task.label_names)
     return forecast(
         EFFORTS[settings.effort],
         ground.workload,
         {budget.label: budget.latency_ms for budget in ground.budgets},
         teacher_ms=float(ground.profile.predictor.predict([ground.teacher_spec], ground.workload)[0]),
-        teacher_epochs=0.0 if ground.teacher_fitted else FINE_TUNING.epochs,
-        final_epochs=optimization.epochs,
-        train_size=len(ground.task.train),
+        teacher_steps=0 if ground.teacher_fitted else FINE_TUNING.steps(*size),
+        final_steps=optimization.steps(*size),
+        train_size=size[0],
         tokens=ground.mean_tokens,
         batch_size=optimization.examples_per_step,
     )

@@ -128,7 +128,7 @@ def test_the_forecast_learns_the_machines_pace_from_what_was_worked() -> None:
 def test_the_forecast_names_every_stage_of_every_budget_and_grows_with_the_effort() -> None:
     def planned(effort: str) -> dict[str, float]:
         budgets = {"15ms": 15.0, "8ms": 8.0}
-        return forecast(EFFORTS[effort], Workload(), budgets, 33.0, 2.0, 5.0, 7000, 30.0, 32).planned
+        return forecast(EFFORTS[effort], Workload(), budgets, 33.0, 438, 1095, 7000, 30.0, 32).planned
 
     quick, standard = planned("quick"), planned("standard")
     assert list(quick)[:3] == ["teacher", "15ms search", "15ms finalists"]

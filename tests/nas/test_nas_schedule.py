@@ -34,9 +34,9 @@ def test_paper_is_the_schedule_of_methods() -> None:
 
 def test_final_steps_are_a_cap_on_the_recipe() -> None:
     quick = EFFORTS["quick"]
-    assert quick.full_steps(7000, 32, 5) == 700
-    assert quick.full_steps(320, 32, 5) == 50
-    assert EFFORTS["paper"].full_steps(7000, 32, 5) is None
+    assert quick.full_steps(1095) == 700
+    assert quick.full_steps(50) == 50
+    assert EFFORTS["paper"].full_steps(1095) == 1095
 
 
 @pytest.mark.parametrize("name", METHODS.names())
