@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 from typing import Annotated, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from devices.fingerprint import fingerprint
 from devices.target import open_target
 from distill.batches import plan_batches
 from distill.classroom import Classroom
+from distill.evaluation import answer
 from distill.forms import students_inputs
 from distill.numerics import bf16_helps
 from distill.recipe_file import RECIPES
@@ -62,8 +64,12 @@ def spec_of(shape: str, room: Classroom) -> StudentSpec:
     )  # fmt: skip
 
 
-def lay_out(folder: Path, data: str, teacher: str | None, shape: str, steps: int) -> None:
-    """Everything that the contenders share: teacher and student as stock checkpoints, batches, settings."""
+def lay_out(folder: Path, data: str, teacher: str | None, shape: str, steps: int, threads: int) -> dict[str, Any]:
+    """Everything that the contenders share: teacher and student as stock checkpoints, batches, settings.
+
+    Returns what stands beside the rates: the task, the teacher, and how many texts a second it answers for the store.
+    """
+    torch.set_num_threads(threads)
     room, recipe = room_of(data, teacher), RECIPES["default"]
     spec = spec_of(shape, room)
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,8 +81,12 @@ def lay_out(folder: Path, data: str, teacher: str | None, shape: str, steps: int
     write_batches(folder, [room.train.batch(part) for part in plan])
     settings = {"data": data, "teacher": teacher, "steps": steps, "spec": spec.to_json()}
     write_json_atomic(folder / SETTINGS_FILE, settings)
+    start = perf_counter()
+    answer(room.model, room.train, room.task.kind, mixed=True)
+    asking = len(room.train) / (perf_counter() - start)
     # The answers are stored once, whoever comes first.
     _ = room.train_logits
+    return {"task": room.task.name, "teacher": room.teacher.name, "answers_per_second": round(asking, 1)}
 
 
 def contenders(folder: Path, threads: int, warmup: int, textbrewer: Path | None) -> dict[str, list[str]]:
@@ -146,7 +156,7 @@ def main(
     """Time what is missing, and write one JSON object."""
     progress = Progress()
     stored = dict(read_json(results, "results")) if results.is_file() else {}
-    settings = {"steps": steps, "warmup": warmup, "threads": threads}
+    settings = {"data": Path(data).name, "steps": steps, "warmup": warmup, "threads": threads}
     if {name: stored.get(name) for name in settings} != settings:
         machine = fingerprint(open_target("cpu"), LOWERING_VERSION).to_json()
         stored = {**settings, "fingerprint": machine, "pairs": {}}
@@ -155,7 +165,7 @@ def main(
         if name in stored["pairs"] or (teacher == "mpnet" and mpnet is None):
             continue
         place = folder / name
-        lay_out(place, data, mpnet if teacher == "mpnet" else None, shape, steps)
+        about = lay_out(place, data, mpnet if teacher == "mpnet" else None, shape, steps, threads)
         commands = contenders(place.resolve(), threads, warmup, textbrewer_python)
         found: list[dict[str, float]] = []
         with progress.task(f"timing {name}", rounds * len(commands)) as task:
@@ -165,7 +175,7 @@ def main(
                     one[contender] = run(commands[contender])["samples_per_second"]
                     task.advance()
                 found.append({contender: one[contender] for contender in commands})
-        stored["pairs"][name] = summary(found)
+        stored["pairs"][name] = about | summary(found)
         write_json_atomic(results, stored)
         shutil.rmtree(place)
     stored["bars"] = bars(stored["pairs"])

@@ -49,6 +49,7 @@ def model_card(spec: StudentSpec, teacher: Teacher, task: Task, recipe: Recipe, 
         f"| {name} | {value:.4f} | |" for name, value in result["validation_scores"].items() if name != task.metric
     ]
     optimization = recipe.optimization
+    copies = f", among them up to {recipe.augment} copies of each text with words replaced" if recipe.augment else ""
     lines = [
         "---",
         "library_name: transformers",
@@ -66,7 +67,8 @@ def model_card(spec: StudentSpec, teacher: Teacher, task: Task, recipe: Recipe, 
         f"{len(task.validation):,} to validate on, {len(task.test):,} to test on; licence: {task.licence}",
         f"- **Teacher**: {teacher.name}; licence: {teacher.licence}",
         f"- **Recipe**: {recipe.name}: {', '.join(map(_loss, recipe.terms))}; started from {recipe.initialization}; "
-        f"{result['steps']} steps of {optimization.batch_size} examples, kept as it was after {result['kept_step']}",
+        f"{result['steps']} steps of {optimization.examples_per_step} examples{copies}, "
+        f"kept as it was after {result['kept_step']}",
         "",
         "## On the validation split",
         "",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from distill.extra import Extra, joined, unlabelled
 from distill.forms import layers_of, spec_of, students_inputs, words_of
 from distill.initialization import Source, earlier_model, find_initialization, random_weights
 from distill.kinds import KINDS, LanguageModel, TaskKind
+from distill.label_names import reorder_labels, same_labels
 from distill.lesson import Lesson, needs_answers, needs_teacher_inside
 from distill.masking import Masking, masking_of
 from distill.numerics import training_device
@@ -125,9 +127,10 @@ class Classroom:
         None where they would be more than `MOST_BYTES`, and of language models, whose answers are as many as there are
         words: those are asked for step by step.
         """
-        return self._training_logits("train", self.train)
+        return self.training_logits(self.train, "train")
 
-    def _training_logits(self, part: str, encoded: Encoded) -> Logits | None:
+    def training_logits(self, encoded: Encoded, part: str) -> Logits | None:
+        """The teacher's answers to texts to learn from, stored as `part`; None as of `train_logits`."""
         rows = len(encoded.ids) if self.kind.per_token else len(encoded)
         labels = self.kind.head_for(self.task.label_names).labels
         if isinstance(self.kind, LanguageModel) or 4 * rows * labels > MOST_BYTES:
@@ -155,11 +158,10 @@ class Classroom:
         logits: Logits = np.load(place / LOGITS_FILE, mmap_mode="r")
         return logits
 
-    def material(self, extra: Extra, seed: int) -> tuple[Encoded, Logits | None]:
-        """All that is learnt from, and the teacher's answers to it: the train split, texts that nobody labelled, and
-        copies with words replaced."""
+    def material(self, extra: Extra, seed: int) -> Encoded:
+        """All that is learnt from: the train split, texts that nobody labelled, and copies with words replaced."""
         if not extra:
-            return self.train, self.train_logits
+            return self.train
         parts = [self.train]
         if extra.texts:
             labels = (unlabelled(self.task.kind),) * len(extra.texts)
@@ -169,11 +171,11 @@ class Classroom:
         if extra.replacement is not None:
             table = words_of(self.model).detach().float().cpu().numpy()
             encoded = with_replacements(encoded, table, extra.replacement, self.tokenizer.all_special_ids, seed)
-        return encoded, self._training_logits(f"train-{extra.content_hash}-{seed}", encoded)
+        return encoded
 
-    def lesson(self, student: StudentPreTrainedModel, recipe: Recipe, seed: int) -> Lesson:
-        """The student under the recipe, with the teacher beside it where its stored answers are not enough."""
-        asked = self.train_logits is None and any(map(needs_answers, recipe.terms))
+    def lesson(self, student: StudentPreTrainedModel, recipe: Recipe, seed: int, logits: Logits | None) -> Lesson:
+        """The student under the recipe, with the teacher beside it where its stored answers `logits` are not enough."""
+        asked = logits is None and any(map(needs_answers, recipe.terms))
         teacher = self.model if asked or needs_teacher_inside(recipe.terms) else None
         return Lesson(student, recipe.terms, teacher, seed, self.task.kind)
 
@@ -188,16 +190,20 @@ class Classroom:
         """
         batches = PlannedBatches(encoded, plan, logits, self.masking, seed, None, lesson.looks_inside_until)
         visits = lesson.looks_inside_until * sum(map(len, plan)) / len(encoded)
-        if encoded is not self.train or self.masking is not None or visits < LEAST_VISITS:
+        asked = logits is None and any(map(needs_answers, lesson.terms))
+        if asked or encoded is not self.train or self.masking is not None or visits < LEAST_VISITS:
             return batches
         sample = {name: tensor.to(training_device()) for name, tensor in batches[0].items()}
         lesson.to_device(training_device())
         places = places_to_store(lesson.looks_at(sample), self.model)
-        if places is None or bytes_of(places, self.model, len(encoded.ids)) > MOST_BYTES:
+        size = None if places is None else bytes_of(places, self.model, len(encoded.ids))
+        if places is None or size is None or size > MOST_BYTES:
             return batches
-        inside = Inside(self._place(f"inside-{encoded.texts_hash}"), places)
-        inside.fill(self.model, encoded)
-        batches.inside = inside
+        folder = self._place(f"inside-{encoded.texts_hash}")
+        folder.mkdir(parents=True, exist_ok=True)
+        inside = Inside(folder, places)
+        if size < disk_usage(folder).free and inside.fill(self.model, encoded):
+            batches.inside = inside
         return batches
 
     @cached_property
@@ -232,8 +238,11 @@ class Classroom:
         folder = earlier_model(recipe.initialization)
         if folder is not None:
             earlier = load_model(folder)
-            if earlier.config.spec_object.head != spec.head:
+            order = same_labels(earlier, spec.head, self.task.label_names)
+            if order is None:
                 earlier = with_head(earlier, spec.head, seed)
+            elif order:
+                reorder_labels(earlier, order, self.task.label_names)
             layer_map = recipe.starting_layers(len(spec.layers), layers_of(earlier))
             return Source(earlier, lambda: self._importance_of(earlier), layer_map, seed)
         if spec_of(self.model) is None:

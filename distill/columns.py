@@ -19,8 +19,6 @@ LOCAL_FORMS = (
 WORDS, TAGS = ("tokens", "words"), ("tags", "ner_tags", "labels")
 """Names that a column of words, and one of their tags, may have."""
 
-LANGUAGE = ("masked-lm", "causal-lm")
-
 Columns = Mapping[str, list[Any]]
 
 MAKERS: Registry[Callable[[Columns, str, str], RawSplit]] = Registry("task kind")

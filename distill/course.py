@@ -1,5 +1,7 @@
 """What a run learns from and in which order: texts, copies of them, the teacher's answers, each step's examples."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.augmentation import Replacement
-from distill.batches import Encoded, plan_batches, steps_per_epoch
+from distill.batches import Encoded, PlannedBatches, plan_batches, steps_per_epoch
 from distill.classroom import Classroom
 from distill.evaluation import Logits
 from distill.extra import NOTHING, TRANSFERABLE, Extra
+from distill.lesson import Lesson, needs_answers
 from distill.recipe import Recipe
+from distill.stored_features import LEAST_VISITS
 from distill.subset import draw_subset
+from distill.vocabulary import Renumber, trained_words
+from students.spec import StudentSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +54,52 @@ def course(
     copies = min(recipe.augment, steps * settings.examples_per_step // some - 1)
     if copies > 0 and subset == 1 and extra.replacement is None and room.task.kind in TRANSFERABLE:
         extra = replace(extra, replacement=Replacement(copies))
-    encoded, logits = room.material(extra, seed)
+    encoded = room.material(extra, seed)
     seen: Any = np.arange(len(encoded)) if extra else draw_subset(len(encoded), subset, seed)
     parts = plan_batches(encoded.lengths[seen], settings.examples_per_step, steps, seed)
+    logits = _answers(room, recipe, encoded, visits=steps * settings.examples_per_step / len(encoded))
     return Course(encoded, logits, [seen[part] for part in parts])
+
+
+def _answers(room: Classroom, recipe: Recipe, encoded: Encoded, visits: float) -> Logits | None:
+    """The teacher's stored answers; None where nobody wants them, or each would be read about once."""
+    if not any(map(needs_answers, recipe.terms)):
+        return None
+    if encoded is room.train:
+        return room.train_logits
+    return room.training_logits(encoded, f"train-{encoded.texts_hash}") if visits >= LEAST_VISITS else None
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A run that can be trained: what is trained on what, and how a split is told to models that lack some words."""
+
+    lesson: Lesson
+    batches: PlannedBatches
+    renumber: Renumber
+
+
+@contextmanager
+def begun(
+    room: Classroom,
+    spec: StudentSpec,
+    recipe: Recipe,
+    seed: int,
+    vocabulary: str = "auto",
+    *,
+    steps: int | None = None,
+    epochs: float | None = None,
+    subset: float = 1.0,
+    extra: Extra = NOTHING,
+) -> Iterator[Begun]:
+    """A student of `spec` at its start, with its course (`course`); while it lasts models have the words it names.
+
+    Whatever is to be asked of the teacher beforehand is asked here, before anybody's words are left out.
+    """
+    taken = course(room, recipe, seed, steps=steps, epochs=epochs, subset=subset, extra=extra)
+    room.ask_teacher()
+    lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed, taken.logits)
+    batches = room.planned(lesson, taken.encoded, taken.logits, taken.plan, seed)
+    models = [lesson.student, *lesson.teachers]
+    with trained_words(vocabulary, models, [taken.encoded, room.validation]) as renumber:
+        yield Begun(lesson, batches.over(renumber(taken.encoded)), renumber)

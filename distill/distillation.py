@@ -10,7 +10,7 @@ from typing import Any
 from distill.card import model_card
 from distill.checkpoints import weights_hash
 from distill.classroom import classroom
-from distill.course import course
+from distill.course import begun
 from distill.curve import CURVE_FILE, Curve
 from distill.evaluation import answer, evaluate
 from distill.examples import Task
@@ -22,7 +22,6 @@ from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from distill.trainer import train
-from distill.vocabulary import trained_words
 from runs.errors import UserError
 from runs.files import (
     content_hash,
@@ -136,12 +135,9 @@ def distil(
         return stored
     start = perf_counter()
     room, settings = classroom(teacher, task), recipe.optimization
-    taken = course(room, recipe, seed, steps=steps, epochs=epochs, subset=subset, extra=extra)
-    room.ask_teacher()
-    lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
-    batches = room.planned(lesson, taken.encoded, taken.logits, taken.plan, seed)
-    models = [lesson.student, *lesson.teachers]
-    with trained_words(vocabulary, models, [taken.encoded, room.validation]) as renumber:
+    lengths: dict[str, Any] = {"steps": steps, "epochs": epochs, "subset": subset, "extra": extra}
+    with begun(room, spec, recipe, seed, vocabulary, **lengths) as run:
+        lesson, renumber = run.lesson, run.renumber
 
         def judge() -> tuple[float, float]:
             answers = answer(lesson.student, renumber(room.validation), task.kind, mixed=True, prepare=room.masking)
@@ -151,7 +147,7 @@ def distil(
         curve = Curve(work, lesson.student, judge, settings.patience)
         train(
             lesson,
-            batches.over(renumber(taken.encoded)),
+            run.batches,
             settings,
             work,
             label="distilling the student",

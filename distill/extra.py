@@ -37,13 +37,20 @@ class Extra:
         """Raise `UserError` for a task that cannot use it."""
         if self.texts and (kind not in TRANSFERABLE or pairs):
             raise UserError(
-                "--transfer-data is for tasks that ask for a class or a number of single texts: leave it away here."
+                "--transfer-data is for tasks that ask for a class or a number for each text, without pairs: leave it "
+                "away here."
             )
-        if self.replacement is not None and kind not in TRANSFERABLE:
-            raise UserError("--augment is for tasks that ask for a class or a number: leave it away here.")
+        if self.replacement is not None:
+            require_copies(kind)
 
 
 NOTHING = Extra()
+
+
+def require_copies(kind: str) -> None:
+    """Raise `UserError` for a kind of task whose texts cannot be had in copies."""
+    if kind not in TRANSFERABLE:
+        raise UserError("--augment is for tasks that ask for a class or a number: leave it away here.")
 
 
 def read_texts(path: Path) -> tuple[str, ...]:

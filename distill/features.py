@@ -18,7 +18,6 @@ from students.spec import BottleneckLayer, StudentSpec, TransformerLayer
 
 Layered = tuple[Tensor, ...]
 
-PROJECTIONS = ("queries", "keys", "values")
 INNER = {"queries": "query", "keys": "key", "values": "value", "attention_outputs": "attention_norm"}
 """Feature of a layer → the module of our own form whose output it is."""
 

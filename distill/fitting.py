@@ -122,9 +122,7 @@ def cut_note(found: Found, cut: int, texts: int, length: int) -> str:
     if not cut:
         return ""
     why = (
-        f"the teacher {found.name} has no more positions"
-        if length == found.positions
-        else "that is as long as they are read"
+        f"the teacher {found.name} has no more positions" if length == found.positions else "no more of a text is read"
     )
     return f"{cut:,} of {texts:,} training texts are longer than {length} tokens and are cut there: {why}"
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from runs.errors import UserError
 from runs.registry import Registry
 from students.bert import load_model
+from students.headed import StudentWithHead
 from students.model import (
-    StudentForSequenceClassification,
     StudentPreTrainedModel,
     build_student,
     encoder_of,
-    with_head,
 )
 from students.slicing import Importance, require_sliceable, slice_student
 from students.spec import StudentSpec, transformer_layers
@@ -50,11 +49,7 @@ def teacher_layers(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
     Layers that share weights take those of the layer that the first of them comes from.
     """
     theirs = source.model.config.spec_object
-    wanted = tuple(theirs.layers[layer] for layer in source.layer_map)
-    if (spec.embedding_width, spec.hidden_width, spec.layers) != (theirs.embedding_width, theirs.hidden_width, wanted):
-        raise UserError(
-            "the initialization 'teacher-layers' needs a student with the teacher's widths: use 'refitted' for others."
-        )
+    _require_widths(spec, theirs)
     student = build_student(spec, source.seed)
     ours, encoder = encoder_of(student), encoder_of(source.model)
     ours.embeddings.load_state_dict(encoder.embeddings.state_dict())
@@ -62,10 +57,17 @@ def teacher_layers(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
         if spec.owners[place] != place:
             continue
         ours.layers[place].load_state_dict(encoder.layers[layer].state_dict())
-    if isinstance(student, StudentForSequenceClassification):
-        assert isinstance(source.model, StudentForSequenceClassification)
+    if isinstance(student, StudentWithHead) and isinstance(source.model, StudentWithHead) and spec.head == theirs.head:
         student.head.load_state_dict(source.model.head.state_dict())
     return student
+
+
+def _require_widths(spec: StudentSpec, theirs: StudentSpec) -> None:
+    widths = spec.embedding_width == theirs.embedding_width and spec.hidden_width == theirs.hidden_width
+    if not widths or not set(spec.layers) <= set(theirs.layers):
+        raise UserError(
+            "the initialization 'teacher-layers' needs a student with the teacher's widths: use 'refitted' for others."
+        )
 
 
 @INITIALIZATIONS.register("sliced")
@@ -82,16 +84,12 @@ def refitted(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
 
 
 def continued(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
-    """A model of the same shape as it is, under a new head where the task asks for one; any other `refitted`."""
-    theirs = source.model.config.spec_object
-    if replace(spec, head=theirs.head) == theirs:
-        same = spec.head == theirs.head
-        names = tuple((source.model.config.id2label or {}).values()) if same and spec.head.kind != "none" else None
-        student = with_head(source.model, spec.head, source.seed, label_names=names)
-        if same:
-            student.load_state_dict(source.model.state_dict())
-        return student
-    return refitted(spec, source)
+    """A model of the same shape, whose head is the task's already, as it is; any other `refitted`."""
+    if source.model.config.spec_object != spec:
+        return refitted(spec, source)
+    student = build_student(spec, source.seed)
+    student.load_state_dict(source.model.state_dict())
+    return student
 
 
 def earlier_model(initialization: str) -> Path | None:
@@ -102,11 +100,18 @@ def earlier_model(initialization: str) -> Path | None:
 
 def find_initialization(initialization: str) -> Initialization:
     """What makes the start: by name, or from the model in a folder; `UserError` where it is neither."""
-    return continued if earlier_model(initialization) else INITIALIZATIONS[initialization]
+    if earlier_model(initialization):
+        return continued
+    if initialization not in INITIALIZATIONS and "/" in initialization:
+        raise UserError(f"the model folder {initialization} to start from does not exist.")
+    return INITIALIZATIONS[initialization]
 
 
-def check_start(initialization: str, spec: StudentSpec) -> None:
-    """Raise `UserError` where no model could give such a student its start; to be asked before any training."""
+def check_start(initialization: str, spec: StudentSpec, teacher: StudentSpec | None = None) -> None:
+    """Raise `UserError` where no model could give such a student its start; to be asked before any training.
+
+    `teacher` is the teacher's, where it is known before it is fitted.
+    """
     folder = earlier_model(initialization)
     if folder is not None:
         theirs = load_model(folder).config.spec_object
@@ -117,6 +122,13 @@ def check_start(initialization: str, spec: StudentSpec) -> None:
                 f"the model in {folder} has {theirs.vocabulary_size:,} words and the teacher's tokenizer "
                 f"{spec.vocabulary_size:,}: start from a student of this teacher, or of one with its tokenizer."
             )
+        if theirs.maximum_positions < spec.maximum_positions or theirs.token_types < spec.token_types:
+            raise UserError(
+                f"the model in {folder} has fewer positions or token types than the teacher, so that only a student of "
+                "its own shape can start from it."
+            )
         transformer_layers(theirs, "a start from a model of another shape")
+    elif teacher is not None and INITIALIZATIONS[initialization] is teacher_layers:
+        _require_widths(spec, teacher)
     if find_initialization(initialization) in (sliced, refitted, continued):
         require_sliceable(spec)

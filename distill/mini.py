@@ -5,13 +5,12 @@ from time import perf_counter
 
 from distill.brief import train_briefly
 from distill.classroom import classroom
-from distill.course import course
+from distill.course import begun
 from distill.evaluation import answer
 from distill.examples import Task
 from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
-from distill.vocabulary import trained_words
 from students.spec import StudentSpec
 
 
@@ -47,12 +46,9 @@ def mini_distil(
     recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
     start = perf_counter()
     room = classroom(teacher, task)
-    taken = course(room, recipe, seed, steps=steps, subset=subset)
-    lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed)
-    batches = room.planned(lesson, taken.encoded, taken.logits, taken.plan, seed)
-    room.ask_teacher()
-    with trained_words("auto", [lesson.student, *lesson.teachers], [taken.encoded]) as renumber:
-        loss = train_briefly(lesson, batches.over(renumber(taken.encoded)), recipe.optimization)
+    with begun(room, spec, recipe, seed, steps=steps, subset=subset) as run:
+        lesson = run.lesson
+        loss = train_briefly(lesson, run.batches, recipe.optimization)
     answers = answer(lesson.student, room.validation, task.kind, mixed=True, prepare=room.masking)
     scores, divergence = room.judge(answers)
     return MiniScore(loss, divergence, scores[task.metric], steps, round(perf_counter() - start, 3))

@@ -134,7 +134,9 @@ class Recipe:
         """Names must be registered, and no part of the run may be without a loss."""
         object.__setattr__(self, "layer_map", as_matching(self.layer_map))
         if type(self.augment) is not int or self.augment < 0:
-            raise UserError(f"augment of the recipe {self.name!r} is {self.augment!r}: it must be a number of copies.")
+            raise UserError(
+                f"augment of the recipe {self.name!r} is {self.augment!r}: it must be a whole number, 0 or more."
+            )
         taught = 0.0
         for term in sorted(self.terms, key=lambda term: term.start):
             if term.start > taught:

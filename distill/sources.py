@@ -8,7 +8,7 @@ from distill.checkpoints import load_tokenizer
 from distill.embedded import DEFAULT_TEACHER, minilm_folder
 from distill.examples import Task
 from distill.fitting import Found, check_fit
-from distill.forms import Inputs, layers_of, positions_of, students_inputs
+from distill.forms import Inputs, layers_of, positions_of, spec_of, students_inputs
 from distill.kinds import KINDS
 from distill.recipe import Recipe
 from distill.stock_teachers import check_stock, head_of_stock, is_stock, stock_with_head, without_weights
@@ -16,7 +16,7 @@ from runs.errors import UserError
 from runs.progress import Progress
 from students.bert import load_model
 from students.model import with_head
-from students.spec import Head
+from students.spec import Head, StudentSpec
 
 
 def _from_hub(name: str) -> Path:
@@ -56,6 +56,8 @@ class Looked:
     found: Found
     layers: int
     inputs: Inputs
+    spec: StudentSpec | None
+    """Of a teacher in the student's form."""
 
 
 def found_in(name: str, model: Any, head: Head, tokenizer: Any) -> Found:
@@ -76,7 +78,13 @@ def look_at(source: str | None, kind: str, progress: Progress, recipe: Recipe | 
         model = load_model(folder)
         head = model.config.spec_object.head
     tokenizer = load_tokenizer(folder)
-    return Looked(folder, found_in(name, model, head, tokenizer), layers_of(model), students_inputs(model, tokenizer))
+    return Looked(
+        folder,
+        found_in(name, model, head, tokenizer),
+        layers_of(model),
+        students_inputs(model, tokenizer),
+        spec_of(model),
+    )
 
 
 def check_teacher(source: str | None, task: Task, recipe: Recipe, progress: Progress) -> Looked:

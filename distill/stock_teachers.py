@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, GgufConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging
 
 import distill.stock_features  # registers what is known of them
 from distill.checkpoints import gguf_of
-from distill.initialization import INITIALIZATIONS, random_weights
+from distill.initialization import continued, find_initialization, random_weights
 from distill.objectives import OBJECTIVES, LayerObjective
 from distill.recipe import Recipe
 from runs.errors import UserError
@@ -25,6 +24,7 @@ from runs.files import read_json
 from students.encoder import PROBLEM_TYPES
 from students.heads import Head, HeadKind
 from students.model import AUTO_CLASSES, StudentConfig
+from students.reading import UNREADABLE, unreadable
 from students.stock import saved_head
 from students.stock_encoders import STOCK_ENCODERS
 
@@ -59,9 +59,8 @@ def _reading(folder: Path, load: Any, **settings: Any) -> Any:
         raise UserError(f"{folder} holds a GGUF file, which takes a package to read: pip install 'tailorbird[gguf]'.")
     try:
         return load(folder, **SAFELY, **gguf, **settings)
-    except (ImportError, OSError, ValueError, KeyError, RuntimeError, SafetensorError) as problem:
-        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
-        raise UserError(f"the model in {folder} cannot be read: {reason}") from None
+    except (ImportError, *UNREADABLE) as problem:
+        raise unreadable(folder, problem) from None
 
 
 def stock_config(folder: Path) -> Any:
@@ -72,8 +71,11 @@ def stock_config(folder: Path) -> Any:
 def without_weights(folder: Path) -> Any:
     """The encoder or decoder in a folder as its config says, on no device."""
     config = stock_config(folder)
-    with torch.device("meta"):
-        return AutoModel.from_config(config, trust_remote_code=False)
+    try:
+        with torch.device("meta"):
+            return AutoModel.from_config(config, trust_remote_code=False)
+    except UNREADABLE as problem:
+        raise unreadable(folder, problem) from None
 
 
 def check_stock(folder: Path, kind: str, recipe: Recipe | None = None) -> None:
@@ -108,7 +110,8 @@ def _check_recipe(model_type: str, recipe: Recipe) -> None:
     for objective in objectives:
         if isinstance(objective, LayerObjective):
             distill.stock_features.check_known(model_type, objective.wants)
-    if INITIALIZATIONS[recipe.initialization] is not random_weights and model_type not in STOCK_ENCODERS:
+    from_teacher = find_initialization(recipe.initialization) not in (random_weights, continued)
+    if from_teacher and model_type not in STOCK_ENCODERS:
         raise UserError(
             f"no student can be cut from a teacher of type {model_type!r}, and the recipe {recipe.name!r} starts so: "
             "choose one that starts from random weights, such as from-random."

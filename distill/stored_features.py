@@ -4,7 +4,6 @@ A layer's hidden states, queries, keys or values are one row a token, whatever b
 are made again from queries and keys. Half precision is coarser than what is stored, and finer than bf16.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from distill.batches import Batch, Encoded, evaluation_batches
@@ -31,7 +31,7 @@ Place = tuple[str, int]
 """Feature and its number: of hidden states 0 is the embedding's, of all others 0 is the first layer's."""
 
 PREFIX = "teacher."
-NOTHING = torch.empty(0)
+NO_ANSWERS = torch.empty(0)
 
 
 class Noted(Sequence[Tensor]):
@@ -111,21 +111,26 @@ class Inside:
             for name, number in self.places
         }
 
-    def fill(self, teacher: Any, encoded: Encoded) -> None:
-        """Write what is missing, the teacher run over the split once."""
-        wanted = self.missing()
-        if not wanted:
-            return
+    def fill(self, teacher: Any, encoded: Encoded) -> bool:
+        """Write what is missing, the teacher run over the split once; whether half precision holds all of it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        parts = {place: self._file(place).with_suffix(f".{os.getpid()}.part") for place in wanted}
+        with FileLock(self.folder / ".lock"):
+            for left in self.folder.glob("*.part"):
+                left.unlink()
+            return self._fill(teacher, encoded, self.missing())
+
+    def _fill(self, teacher: Any, encoded: Encoded, wanted: tuple[Place, ...]) -> bool:
+        parts = {place: self._file(place).with_suffix(".part") for place in wanted}
         arrays: dict[Place, Any] = {}
         device = next(teacher.parameters()).device
         with mixed_precision(device):
-            for chosen in evaluation_batches(encoded.lengths):
+            for chosen in evaluation_batches(encoded.lengths) if wanted else []:
                 batch = {name: tensor.to(device) for name, tensor in encoded.batch(chosen).items()}
                 features = no_gradient_features(teacher, batch, frozenset(name for name, _ in wanted))
                 for place in wanted:
                     values = getattr(features, place[0])[place[1]].half().cpu().numpy()
+                    if not np.isfinite(values).all():
+                        return False
                     if place not in arrays:
                         size = (len(encoded.ids), values.shape[-1])
                         arrays[place] = np.lib.format.open_memmap(parts[place], "w+", np.float16, size)
@@ -135,6 +140,7 @@ class Inside:
         for place, array in arrays.items():
             array.flush()
             parts[place].replace(self._file(place))
+        return True
 
 
 def has_features(batch: Batch) -> bool:
@@ -172,4 +178,4 @@ def features_in(batch: Batch, teacher: Any) -> Features:
             found["attention_scores"][place] = attention_scores(query, key, layer.heads)
     counts = {name: layers_of(teacher) + (name == "hidden_states") for name in LAYERED}
     given: dict[str, Any] = {name: _Some(found[name], counts[name]) for name in LAYERED}
-    return Features(NOTHING, batch["attention_mask"].bool(), **given)
+    return Features(NO_ANSWERS, batch["attention_mask"].bool(), **given)

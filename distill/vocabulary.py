@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from distill.batches import Encoded
 from runs.errors import UserError
 from runs.registry import unknown_name
+from students.bert_heads import LANGUAGE_MODELS
 from students.head_modules import LanguageHeadModule
 from students.model import StudentPreTrainedModel, encoder_of
 
@@ -78,14 +79,18 @@ class _OwnNumbers:
 
 Renumber = Callable[[Encoded], Encoded]
 
+OF_WORDS = "a language model answers with words, so none can be left out"
+
 VOCABULARIES = ("auto", "all", "data")
 """`auto` is `data` wherever that is possible: what is learnt is the same up to rounding."""
 
 
-def check_vocabulary(vocabulary: str) -> None:
-    """Raise `UserError` for a name that is none; to be asked before anything is written."""
+def check_vocabulary(vocabulary: str, kind: str = "") -> None:
+    """Raise `UserError` for a name that is none, or not for a kind of task; to be asked before anything is written."""
     if vocabulary not in VOCABULARIES:
         raise unknown_name("vocabulary", vocabulary, list(VOCABULARIES))
+    if vocabulary == "data" and kind in LANGUAGE_MODELS:
+        raise UserError(f"{OF_WORDS}: choose the vocabulary 'all'.")
 
 
 def _why_not(models: Sequence[Any]) -> str:
@@ -93,7 +98,7 @@ def _why_not(models: Sequence[Any]) -> str:
     if not any(isinstance(model, StudentPreTrainedModel) for model in models):
         return "a teacher in its own form keeps all its words"
     if any(isinstance(getattr(model, "head", None), LanguageHeadModule) for model in models):
-        return "a language model answers with words, so none can be left out"
+        return OF_WORDS
     return ""
 
 

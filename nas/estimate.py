@@ -59,17 +59,20 @@ def forecast(
     train_size: int,
     tokens: float,
     batch_size: int,
+    copies: bool = False,
 ) -> Forecast:
     """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first.
 
-    `teacher_steps` and `final_steps` are what fine-tuning and the recipe ask for themselves.
+    `teacher_steps` and `final_steps` are what fine-tuning and the recipe ask for themselves; of `copies` the teacher is
+    asked anew while a student is distilled.
     """
+    asking = step_seconds(teacher_ms, workload, tokens, batch_size) / FORWARDS if copies else 0.0
     planned = {"teacher": teacher_steps * step_seconds(teacher_ms, workload, tokens, batch_size)}
     for number, (label, budget_ms) in enumerate(budgets_ms.items()):
         step = step_seconds(min(budget_ms, teacher_ms), workload, tokens, batch_size)
         mini = effort.mini_steps(train_size, batch_size) * step + CANDIDATE_OVERHEAD
         planned[f"{label} search"] = effort.total * mini + (CLASSROOM_SECONDS if number == 0 else 0.0)
         planned[f"{label} finalists"] = FINALISTS_SECONDS
-        planned[f"{label} distillation"] = effort.distilled * effort.full_steps(final_steps) * step
+        planned[f"{label} distillation"] = effort.distilled * effort.full_steps(final_steps) * (step + asking)
         planned[f"{label} export"] = EXPORT_SECONDS
     return Forecast(planned)

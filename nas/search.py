@@ -143,7 +143,8 @@ def _done(run: RunFolder, budgets: tuple[Budget, ...]) -> dict[str, float]:
 
 
 def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
-    optimization = RECIPES[METHODS[settings.method].recipe].optimization
+    recipe = RECIPES[METHODS[settings.method].recipe]
+    optimization = recipe.optimization
     size = len(ground.task.train), len(ground.task.label_names)
     return forecast(
         EFFORTS[settings.effort],
@@ -155,6 +156,7 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         train_size=size[0],
         tokens=ground.mean_tokens,
         batch_size=optimization.examples_per_step,
+        copies=recipe.augment > 0,
     )
 
 

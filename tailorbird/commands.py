@@ -182,7 +182,7 @@ def distill_student(
     vocabulary: Annotated[
         str,
         typer.Option(
-            help="Whose embeddings are trained: data (the data's words alone, which is faster), all, or auto: data "
+            help="Which words' embeddings are trained: data (the data's alone, which is faster), all, or auto: data "
             "wherever that is possible."
         ),
     ] = "auto",
@@ -190,36 +190,34 @@ def distill_student(
         Path | None, typer.Option(help="Texts without labels that the teacher answers, for the student to learn from.")
     ] = None,
     augment: Annotated[
-        int, typer.Option(help="Copies of each text with some words replaced by similar ones.", min=0)
-    ] = 0,
+        int | None,
+        typer.Option(help="Most copies of each text with some words replaced; 0: none. Default: the recipe's.", min=0),
+    ] = None,
     seed: options.Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Run folder. Default: tailorbird-<hash> here.")] = None,
     quiet: options.Quiet = False,
 ) -> dict[str, Any]:
     """Distil one student from a teacher, without a search."""
-    from distill.augmentation import Replacement
     from distill.extra import Extra, read_texts
     from runs.progress import Progress
-    from tailorbird.distilling import distill_one
+    from tailorbird.distilling import Request, distill_one
     from tailorbird.inputs import read_spec
 
-    extra = Extra(
-        () if transfer_data is None else read_texts(transfer_data), Replacement(augment) if augment > 0 else None
+    request = Request(
+        student=read_spec(student),
+        teacher=teacher,
+        data=data,
+        kind=task,
+        recipe=recipe,
+        initialization=initialization,
+        epochs=epochs,
+        vocabulary=vocabulary,
+        augment=augment,
+        extra=Extra(() if transfer_data is None else read_texts(transfer_data)),
+        seed=seed,
+        output=output,
     )
-    return distill_one(
-        read_spec(student),
-        teacher,
-        data,
-        task,
-        recipe,
-        initialization,
-        epochs,
-        vocabulary,
-        extra,
-        seed,
-        output,
-        Progress(quiet),
-    )
+    return distill_one(request, Progress(quiet))
 
 
 def export_student(

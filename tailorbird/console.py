@@ -58,10 +58,13 @@ def run_shared_command(name: str, function: Command, render: Renderer) -> None:
     from distill.team import assembled
     from distill.trainer import follow
 
-    with assembled() as team:
-        if team.rank == 0:
-            run_command(name, function, render)
-        follow()
+    try:
+        with assembled() as team:
+            if team.rank == 0:
+                run_command(name, function, render)
+            follow()
+    except UserError as problem:
+        sys.exit(_complain(name, str(problem)))
 
 
 def _complain(name: str, sentence: str) -> int:

@@ -1,18 +1,22 @@
 """One student without a search: what `distill-student` does."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distill.bag_of_words import bag_of_words_score
+from distill.checkpoints import weights_hash
 from distill.distillation import distil, evaluate
-from distill.extra import Extra
-from distill.initialization import check_start
+from distill.extra import NOTHING, Extra, require_copies
+from distill.initialization import check_start, earlier_model
 from distill.kinds import KINDS
+from distill.lesson import needs_teacher_inside
+from distill.recipe import Recipe
 from distill.recipe_file import find_recipe
 from distill.sources import check_teacher
 from distill.tasks import load_task
 from distill.teachers import prepare_teacher
+from distill.team import team
 from distill.vocabulary import check_vocabulary
 from nas.verdict import Scores
 from runs.errors import UserError
@@ -27,52 +31,74 @@ STUDENT = "student"
 """Folder of the finished checkpoint inside the run folder."""
 
 
-def distill_one(
-    spec: StudentSpec,
-    source: str | None,
-    data: str | None,
-    kind: str | None,
-    recipe_name: str,
-    initialization: str | None,
-    epochs: float | None,
-    vocabulary: str,
-    extra: Extra,
-    seed: int,
-    output: Path | None,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Distil a student of `spec`'s shape and read the test split once.
+@dataclass(frozen=True)
+class Request:
+    """What `distill-student` was asked for; None leaves a thing to the recipe, the teacher or the data."""
+
+    student: StudentSpec
+    teacher: str | None = None
+    data: str | None = None
+    kind: str | None = None
+    recipe: str = "default"
+    initialization: str | None = None
+    epochs: float | None = None
+    vocabulary: str = "auto"
+    augment: int | None = None
+    extra: Extra = NOTHING
+    seed: int = 0
+    output: Path | None = None
+
+
+def _recipe_of(asked: Request, kind: str) -> Recipe:
+    recipe = find_recipe(asked.recipe)
+    if asked.initialization is not None:
+        recipe = replace(recipe, initialization=asked.initialization)
+    if asked.augment:
+        require_copies(kind)
+    return recipe if asked.augment is None else replace(recipe, augment=asked.augment)
+
+
+def distill_one(asked: Request, progress: Progress) -> dict[str, Any]:
+    """Distil a student of the shape asked for and read the test split once.
 
     The same settings continue a run that was killed, or print a finished one. The head and the vocabulary follow the
-    data and the teacher, whatever `spec` says of them.
+    data and the teacher, whatever the spec says of them.
     """
+    epochs, extra, seed = asked.epochs, asked.extra, asked.seed
     if epochs is not None and not 0 < epochs < float("inf"):
         raise UserError(f"--epochs is {epochs}: it must be above 0.")
-    check_vocabulary(vocabulary)
-    recipe = find_recipe(recipe_name)
-    if initialization is not None:
-        recipe = replace(recipe, initialization=initialization)
-    task = load_task(data, progress, kind)
+    check_vocabulary(asked.vocabulary)
+    find_recipe(asked.recipe)
+    task = load_task(asked.data, progress, asked.kind)
+    recipe = _recipe_of(asked, task.kind)
+    check_vocabulary(asked.vocabulary, task.kind)
     extra.check(task.kind, task.train.pairs is not None)
     progress.say(f"data: {task.name}, {task.kind}, {task.balance or f'{len(task.train):,} examples'}")
-    looked = check_teacher(source, task, recipe, progress)
-    recipe.check(spec, looked.layers)
-    spec = replace(spec, **asdict(looked.inputs), head=KINDS[task.kind].head_for(task.label_names))
-    check_start(recipe.initialization, spec)
+    looked = check_teacher(asked.teacher, task, recipe, progress)
+    recipe.check(asked.student, looked.layers)
+    spec = replace(asked.student, **asdict(looked.inputs), head=KINDS[task.kind].head_for(task.label_names))
+    check_start(recipe.initialization, spec, looked.spec)
+    if team().size > 1 and looked.spec is None and (needs_teacher_inside(recipe.terms) or task.kind == "causal-lm"):
+        raise UserError(
+            f"the teacher {looked.found.name} is run at each step by this recipe, and several processes cannot share "
+            "it yet: leave torchrun away, or choose a recipe of logits and labels."
+        )
+    earlier = earlier_model(recipe.initialization)
     settings = {
         "student": spec.to_json(),
-        "teacher": source,
+        "teacher": weights_hash(looked.folder),
         "data": task.content_hash,
         "recipe": recipe.to_json(),
+        "start": None if earlier is None else weights_hash(earlier),
         "epochs": epochs,
-        "vocabulary": vocabulary,
+        "vocabulary": asked.vocabulary,
         "extra": extra.content_hash,
         "seed": seed,
     }
-    with open_run(output or Path(f"tailorbird-{content_hash(settings)}"), "distillation", settings) as run:
+    with open_run(asked.output or Path(f"tailorbird-{content_hash(settings)}"), "distillation", settings) as run:
 
         def taught() -> dict[str, Any]:
-            teacher = prepare_teacher(source, task, progress)
+            teacher = prepare_teacher(asked.teacher, task, progress)
             done = distil(
                 spec,
                 teacher,
@@ -82,7 +108,7 @@ def distill_one(
                 seed=seed,
                 progress=progress,
                 epochs=epochs,
-                vocabulary=vocabulary,
+                vocabulary=asked.vocabulary,
                 extra=extra,
             )
             progress.say("reading the test split: teacher, student and bag-of-words")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from distill.forms import Inputs
 from distill.matching import MATCHINGS
 from distill.objectives import OBJECTIVES, LayerObjective
 from distill.recipe import Optimization, Recipe, Term
@@ -31,7 +32,7 @@ class Shape:
         """As in "4x312"."""
         return f"{self.layers}x{self.hidden_width}"
 
-    def spec(self, like: StudentSpec, head: Head) -> StudentSpec:
+    def spec(self, like: Inputs, head: Head) -> StudentSpec:
         """The student with the words and positions of `like`."""
         return uniform_spec(
             self.layers,
@@ -192,9 +193,9 @@ def lengths() -> Tables:
 
 @stage("recipe")
 def recipes() -> Tables:
-    """Every named recipe and labels alone, from the same start."""
+    """Every named recipe and labels alone, from the same start and without copies."""
     named = {
-        name: replace(RECIPES[name], initialization="refitted", layer_map="uniform")
+        name: replace(RECIPES[name], initialization="refitted", layer_map="uniform", augment=0)
         for name in RECIPES.names()
         if name not in ("labels", "from-random")
     }

@@ -41,6 +41,7 @@ class Arm:
     """All seeds of one arm on one task: right answers [seeds, examples], and mean divergence from the teacher."""
 
     right: Any
+    numbers: tuple[int, ...]
     divergence: float
     seconds: float
     steps: int
@@ -63,6 +64,7 @@ def arms_of(one: Mapping[str, Any], stage: str, table: str, split: str = SPLIT) 
         cells = sorted(found[name], key=lambda cell: int(cell["seed"]))
         arms[name] = Arm(
             np.stack([from_text(cell["right"][split], count) for cell in cells]),
+            tuple(int(cell["seed"]) for cell in cells),
             float(np.mean([cell["divergence"] for cell in cells])),
             float(np.median([cell["seconds"] for cell in cells])),
             cells[0]["steps"],
@@ -72,8 +74,9 @@ def arms_of(one: Mapping[str, Any], stage: str, table: str, split: str = SPLIT) 
 
 def difference(arm: Arm, base: Arm) -> Interval:
     """Arm minus base over the seeds that both have, in points of 100."""
-    seeds = min(arm.seeds, base.seeds)
-    found = paired_bootstrap(arm.right[:seeds], base.right[:seeds])
+    both = sorted(set(arm.numbers) & set(base.numbers))
+    ours, theirs = (one.right[[one.numbers.index(seed) for seed in both]] for one in (arm, base))
+    found = paired_bootstrap(ours, theirs)
     return Interval(*(100 * value for value in (found.mean, found.low, found.high)))
 
 
@@ -96,8 +99,9 @@ def stage_table(results: Results, stage: str, table: str) -> list[str]:
     by_task = {task: arms for task, arms in by_task.items() if arms}
     if not by_task:
         return []
-    names = list(dict.fromkeys(name for arms in by_task.values() for name in arms))
-    base = names[0]
+    taught = {name for arms in by_task.values() for name in arms}
+    base, *_ = wanted = list(STAGES[stage]()[table])
+    names = [name for name in wanted if name in taught]
     lines = [
         f"| {table} | " + " | ".join(by_task) + " | mean | divergence × | seconds |",
         "|---|" + "---|" * (len(by_task) + 3),

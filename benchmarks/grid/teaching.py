@@ -9,11 +9,11 @@ import numpy as np
 from distill.bag_of_words import bag_of_words
 from distill.brief import train_briefly
 from distill.classroom import Classroom
-from distill.course import course
+from distill.course import begun
 from distill.encoding import encode
 from distill.evaluation import answer
 from distill.examples import Split
-from distill.vocabulary import trained_words
+from distill.forms import students_inputs
 from grid.cells import Cell
 
 
@@ -29,8 +29,8 @@ def from_text(text: str, count: int) -> Any:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One taught student. `right` has, for each split, which answers were right (`as_text`); `seconds` of training on
-    the threads of one worker, starting weights included."""
+    """One taught student. `right` has, for each split, which answers were right (`as_text`); `seconds` are of training
+    alone, on the threads of one worker."""
 
     key: str
     stage: str
@@ -54,15 +54,12 @@ class Outcome:
 
 def teach(room: Classroom, cell: Cell) -> Outcome:
     """A student as the cell says, as it is after its last step: nothing is chosen on validation here."""
-    start = perf_counter()
-    spec = cell.shape.spec(room.model.config.spec_object, room.kind.head_for(room.task.label_names))
-    taken = course(room, cell.recipe, cell.seed, steps=cell.steps)
-    lesson = room.lesson(room.start(spec, cell.recipe, cell.seed), cell.recipe, cell.seed)
-    batches = room.planned(lesson, taken.encoded, taken.logits, taken.plan, cell.seed)
-    room.ask_teacher()
-    with trained_words("auto", [lesson.student, *lesson.teachers], [taken.encoded]) as renumber:
-        train_briefly(lesson, batches.over(renumber(taken.encoded)), cell.recipe.optimization)
-    seconds = perf_counter() - start
+    inputs = students_inputs(room.model, room.tokenizer)
+    spec = cell.shape.spec(inputs, room.kind.head_for(room.task.label_names))
+    with begun(room, spec, cell.recipe, cell.seed, steps=cell.steps) as run:
+        start, lesson = perf_counter(), run.lesson
+        train_briefly(lesson, run.batches, cell.recipe.optimization)
+        seconds, steps = perf_counter() - start, len(run.batches)
     validation = answer(lesson.student, room.validation, room.task.kind)
     _, divergence = room.judge(validation)
     test = encode(room.tokenizer, room.task.test, room.teacher.maximum_length, room.task.kind)
@@ -78,7 +75,7 @@ def teach(room: Classroom, cell: Cell) -> Outcome:
         cell.shape.name,
         cell.arm,
         cell.seed,
-        len(taken.plan),
+        steps,
         spec.parameters(),
         float(right["validation"].mean()),
         float(right["test"].mean()),

@@ -43,6 +43,6 @@ def write_batches(folder: Path, batches: list[dict[str, Any]]) -> None:
     np.savez(folder / BATCHES_FILE, **arrays)
 
 
-def report(samples_per_second: float, **more: Any) -> None:
+def report(samples_per_second: float) -> None:
     """What the parent reads: one line of JSON, the last."""
-    print(json.dumps({"samples_per_second": samples_per_second, "torch": torch.__version__, **more}), flush=True)
+    print(json.dumps({"samples_per_second": samples_per_second}), flush=True)

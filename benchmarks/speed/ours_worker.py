@@ -50,10 +50,8 @@ def main() -> None:
     room = room_of(settings["data"], settings["teacher"])
     plan = plan_batches(room.train.lengths, recipe.optimization.batch_size, settings["steps"], SEED)
     spec = StudentSpec.from_json(settings["spec"])
-    start = time.perf_counter()
     logits = room.train_logits
-    asking_seconds = time.perf_counter() - start
-    lesson = room.lesson(room.start(spec, recipe, SEED), recipe, SEED)
+    lesson = room.lesson(room.start(spec, recipe, SEED), recipe, SEED, logits)
     with trained_words(vocabulary, [lesson.student, *lesson.teachers], [room.train]) as renumber:
         batches = Noted(renumber(room.train), plan, logits)
         batches.asked = []
@@ -67,7 +65,7 @@ def main() -> None:
             progress=Progress(quiet=True),
             checkpoint_steps=len(plan) + 1,
         )
-    report(rate(batches.asked, [len(part) for part in plan], int(warmup)), asking_seconds=asking_seconds)
+    report(rate(batches.asked, [len(part) for part in plan], int(warmup)))
 
 
 if __name__ == "__main__":

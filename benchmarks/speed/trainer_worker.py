@@ -55,7 +55,7 @@ def main() -> None:
     trainer.teacher, trainer.temperature, trainer.mixed = teacher, float(temperature), mixed == "bf16"
     trainer.train()
     sizes = [len(batch["labels"]) for batch in batches.batches]
-    report(rate(batches.asked, sizes, int(warmup)), loss=trainer.state.log_history[-1].get("train_loss"))
+    report(rate(batches.asked, sizes, int(warmup)))
 
 
 main()

@@ -7,7 +7,7 @@ import pytest
 
 from distill.augmentation import Replacement
 from distill.classroom import classroom
-from distill.course import course
+from distill.course import begun, course
 from distill.examples import Task
 from distill.extra import Extra
 from distill.recipe import Optimization, Recipe, Term
@@ -29,6 +29,19 @@ def test_copies_make_no_run_longer(teacher: Teacher, task: Task) -> None:
 def test_a_short_run_has_fewer_copies(epochs: float, copies: int, teacher: Teacher, task: Task) -> None:
     taken = course(classroom(teacher, task), RECIPE, 0, epochs=epochs)
     assert len(taken.encoded) == (copies + 1) * len(task.train)
+
+
+def test_answers_are_stored_where_they_are_read_again(teacher: Teacher, task: Task) -> None:
+    room = classroom(teacher, task)
+    spec = room.model.config.spec_object
+    for epochs, stored in ((2, False), (8, True)):
+        with begun(room, spec, RECIPE, 0, epochs=epochs) as run:
+            assert (run.batches.teacher_logits is not None) == stored
+            assert bool(run.lesson.teachers) == (not stored)
+            assert ("teacher_logits" in run.batches[0]) == stored
+            assert float(run.lesson(**run.batches[0])["loss"]) >= 0
+    with begun(room, spec, replace(RECIPE, terms=(Term("labels"),)), 0, epochs=8) as run:
+        assert run.batches.teacher_logits is None and not run.lesson.teachers, "labels ask nobody"
 
 
 def test_whose_copies_are_asked_for(teacher: Teacher, task: Task) -> None:

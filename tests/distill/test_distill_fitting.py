@@ -41,6 +41,9 @@ def of_ours(model: Any, tokenizer: Any) -> Found:
         (["negative", "positive"], ["-1", "1"], (0, 1)),
         (["2", "1"], ["1", "2"], (1, 0)),
         (["a", "A"], ["A", "a"], (1, 0)),
+        ([f"LABEL_{n}" for n in range(11)], sorted(map(str, range(11))), (0, 1, 10, 2, 3, 4, 5, 6, 7, 8, 9)),
+        ([f"LABEL_{n}" for n in range(3)], ["1", "10", "2"], (0, 2, 1)),
+        (["low", "middle", "high"], ["1", "10", "2"], (0, 2, 1)),
     ],
 )
 def test_labels_meet_by_name_or_by_place(theirs: list[str], ours: list[str], order: tuple[int, ...]) -> None:

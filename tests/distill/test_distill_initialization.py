@@ -10,6 +10,7 @@ from distill.classroom import classroom
 from distill.evaluation import answer
 from distill.examples import Task
 from distill.initialization import INITIALIZATIONS, check_start
+from distill.label_names import reorder_labels
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from runs.errors import UserError
@@ -102,6 +103,21 @@ class TestAnEarlierStudent:
         }  # fmt: skip
         assert set(again.state_dict()) - same == {"head.classifier.weight", "head.classifier.bias"}
 
+    def test_of_the_same_labels_in_another_order_answers_in_the_tasks(
+        self, earlier: Path, teacher: Teacher, task: Task
+    ) -> None:
+        mine, other = load_model(earlier), earlier.with_name("turned")
+        wanted = mine.head.classifier.weight.detach().clone()
+        reorder_labels(mine, (1, 0), task.label_names[::-1])
+        mine.save_pretrained(other)
+        recipe = replace(RECIPES["default"], initialization=str(other))
+        again = classroom(teacher, task).start(student_spec(teacher), recipe, 5)
+        assert torch.equal(again.head.classifier.weight, wanted)
+        mine.config.id2label = {0: "cats", 1: "dogs"}
+        mine.save_pretrained(other)
+        fresh = classroom(teacher, task).start(student_spec(teacher), recipe, 5)
+        assert not torch.isin(fresh.head.classifier.weight, wanted).any(), "other names are other classes"
+
     def test_a_larger_one_is_cut(self, earlier: Path, teacher: Teacher, task: Task) -> None:
         spec = replace(student_spec(teacher), hidden_width=20, embedding_width=20)
         check_start(str(earlier), spec)
@@ -111,5 +127,13 @@ class TestAnEarlierStudent:
     def test_one_with_other_words_is_refused(self, earlier: Path, teacher: Teacher) -> None:
         with pytest.raises(UserError, match="words and the teacher's tokenizer 99"):
             check_start(str(earlier), replace(student_spec(teacher), vocabulary_size=99))
-        with pytest.raises(UserError, match="unknown initialization"):
+        with pytest.raises(UserError, match="nowhere to start from does not exist"):
             check_start(str(earlier) + "-nowhere", student_spec(teacher))
+        with pytest.raises(UserError, match="unknown initialization 'slice'"):
+            check_start("slice", student_spec(teacher))
+
+    def test_widths_of_whole_layers_are_asked_before_training(self, teacher: Teacher) -> None:
+        theirs = teacher.model().config.spec_object
+        check_start("teacher-layers", student_spec(teacher), theirs)
+        with pytest.raises(UserError, match="needs a student with the teacher's widths"):
+            check_start("teacher-layers", replace(student_spec(teacher), hidden_width=20, embedding_width=20), theirs)

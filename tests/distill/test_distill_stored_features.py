@@ -31,7 +31,7 @@ def spec(teacher: Teacher) -> StudentSpec:
 
 def lesson_of(room: Classroom, spec: StudentSpec, *terms: Term) -> Lesson:
     recipe = Recipe("tiny", terms, SETTINGS)
-    return room.lesson(room.start(spec, recipe, 0), recipe, 0)
+    return room.lesson(room.start(spec, recipe, 0), recipe, 0, room.train_logits)
 
 
 @pytest.mark.parametrize("name", INNER)

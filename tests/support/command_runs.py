@@ -45,6 +45,13 @@ def finish(line: list[str], home: Path, here: Path) -> tuple[dict[str, Any], flo
     return json.loads(out), time.monotonic() - begun
 
 
+def refused(line: list[str], home: Path, here: Path) -> str:
+    """What a command says that ends with exit code 2."""
+    out, err = (process := start(line, home, here)).communicate(timeout=600)
+    assert process.returncode == 2 and not out and "Traceback" not in err, (out, err)
+    return err
+
+
 def kill_when(pattern: str, line: list[str], home: Path, here: Path) -> None:
     """Start a command and kill it as soon as there is something of that name under `here`."""
     assert not list(here.glob(pattern)), f"{pattern} is there already"

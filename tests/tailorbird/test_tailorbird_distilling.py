@@ -1,14 +1,15 @@
 """`distill-student` as people start it: alone, and in two processes by torchrun; and what it leaves."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from command_runs import command, finish
-from safetensors.torch import load_file
+from command_runs import command, finish, refused
+from safetensors.torch import load_file, save_file
 
 from students.spec import uniform_spec
 
@@ -55,6 +56,19 @@ def test_two_processes_make_the_student_of_one(runs: Any) -> None:
     assert shared["step"] == alone["step"] == 30
     assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-3)
     assert shared["divergence"] == pytest.approx(alone["divergence"], rel=2e-2)
+
+
+def test_a_teacher_that_changed_is_another_run(runs: Any, world: Any) -> None:
+    teacher = runs.here / "teacher"
+    shutil.copytree(world.teacher, teacher)
+    arguments = ("distill-student", "--student", "spec.json", "--teacher", teacher, "--data", world.data, "--epochs",
+                 "0.1", "--augment", "0", "--output", "three", "--json")  # fmt: skip
+    first, _ = finish(command(*arguments), runs.here / "home", runs.here)
+    assert finish(command(*arguments), runs.here / "home", runs.here)[0] == first
+    weights_file = teacher / "model.safetensors"
+    changed = {name: tensor * 1.01 for name, tensor in load_file(weights_file).items()}
+    save_file(changed, weights_file, metadata={"format": "pt"})
+    assert "other settings (teacher" in refused(command(*arguments), runs.here / "home", runs.here)
 
 
 @pytest.mark.parametrize("name", ["one", "two"])
