@@ -283,7 +283,7 @@ def test_what_cannot_be_taught_is_said_at_once(
 
 def test_what_is_no_model_here_is_said(tmp_path: Path, task: Task, quiet: Progress) -> None:
     for name, settings, words in (
-        ("unknown", '{"model_type": "no-such"}', "cannot be read: .*no-such"),
+        ("unknown", '{"model_type": "no-such"}', "cannot be read .*no-such"),
         ("code", '{"model_type": "no-such", "auto_map": {"AutoConfig": "configuration_x.X"}}', "cannot be read"),
         ("t5", '{"model_type": "t5"}', "'t5' is neither an encoder nor a decoder of texts"),
     ):
