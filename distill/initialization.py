@@ -128,7 +128,7 @@ def check_start(initialization: str, spec: StudentSpec, teacher: StudentSpec | N
                 "its own shape can start from it."
             )
         transformer_layers(theirs, "a start from a model of another shape")
-    elif teacher is not None and INITIALIZATIONS[initialization] is teacher_layers:
+    elif teacher is not None and find_initialization(initialization) is teacher_layers:
         _require_widths(spec, teacher)
     if find_initialization(initialization) in (sliced, refitted, continued):
         require_sliceable(spec)

@@ -128,7 +128,7 @@ class TestAnEarlierStudent:
         with pytest.raises(UserError, match="words and the teacher's tokenizer 99"):
             check_start(str(earlier), replace(student_spec(teacher), vocabulary_size=99))
         with pytest.raises(UserError, match="nowhere to start from does not exist"):
-            check_start(str(earlier) + "-nowhere", student_spec(teacher))
+            check_start(str(earlier) + "-nowhere", student_spec(teacher), teacher.model().config.spec_object)
         with pytest.raises(UserError, match="unknown initialization 'slice'"):
             check_start("slice", student_spec(teacher))
 
