@@ -5,12 +5,15 @@
 distillation_grid/`, stage after stage, and writes `docs/guideline.md` from all that are there.
 """
 
+import json
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import lru_cache
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any
 
 import torch
@@ -20,6 +23,8 @@ from grid.page import page
 from grid.teaching import references, teach
 
 from distill.classroom import Classroom, classroom
+from distill.forms import students_inputs
+from distill.initialization import check_start
 from distill.tasks import load_task
 from distill.teachers import prepare_teacher
 from runs.errors import UserError
@@ -42,10 +47,22 @@ def room_of(place: str, teacher: str | None) -> Classroom:
     return classroom(prepare_teacher(teacher, task, progress), task)
 
 
-def work(place: str, teacher: str | None, threads: int, cell: Cell) -> dict[str, Any]:
-    """One cell, in a worker of its own threads."""
-    torch.set_num_threads(threads)
+def work(place: str, teacher: str | None, cell: Cell) -> dict[str, Any]:
+    """One cell, in a worker."""
     return teach(room_of(place, teacher), cell).to_json()
+
+
+def begin_worker(threads: int) -> None:
+    """A worker has threads of its own, and ends when whoever asked for its work is gone."""
+    torch.set_num_threads(threads)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def stored(results: Path, name: str) -> dict[str, Any]:
@@ -63,6 +80,16 @@ def missing(
             for cell in cells_of(name, task, steps[task], seeds):
                 if cell.place not in have[task]["cells"]:
                     yield cell
+
+
+def can_start(room: Classroom, cell: Cell) -> bool:
+    """Whether this teacher can give the cell's student its start: whole layers need the teacher's own widths."""
+    spec = cell.shape.spec(students_inputs(room.model, room.tokenizer), room.kind.head_for(room.task.label_names))
+    try:
+        check_start(cell.recipe.initialization, spec, room.student_form.config.spec_object)
+    except UserError:
+        return False
+    return True
 
 
 def prepare(results: Path, name: str, place: str, teacher: str | None) -> tuple[dict[str, Any], int]:
@@ -108,18 +135,19 @@ def main(
     have, steps = {}, {}
     for name, place in places.items():
         have[name], steps[name] = prepare(results, name, place, teacher)
-    queue = list(missing(list(places), stage or list(STAGES), range(seeds), steps, have))
+    found = missing(list(places), stage or list(STAGES), range(seeds), steps, have)
+    queue = [cell for cell in found if can_start(room_of(places[cell.task], teacher), cell)]
     end = time.monotonic() + 60 * minutes
     context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(workers, mp_context=context) as pool,
+        ProcessPoolExecutor(workers, context, begin_worker, (threads,)) as pool,
         Progress().task("teaching students", len(queue)) as shown,
     ):
-        left = iter(queue)
+        left, taught = iter(queue), 0
         running: dict[Future[dict[str, Any]], Cell] = {}
         while True:
             while len(running) < workers and time.monotonic() < end and (cell := next(left, None)):
-                running[pool.submit(work, places[cell.task], teacher, threads, cell)] = cell
+                running[pool.submit(work, places[cell.task], teacher, cell)] = cell
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -127,7 +155,9 @@ def main(
                 have[cell.task]["cells"][cell.place] = future.result()
                 write_json_atomic(results / f"{cell.task}.json", have[cell.task])
                 shown.advance()
+                taught += 1
     write_page(results, page_file)
+    print(json.dumps({"finished": taught == len(queue), "taught": taught, "missing": len(queue) - taught}))
 
 
 def write_page(results: Path, page_file: Path) -> None:

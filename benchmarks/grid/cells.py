@@ -46,8 +46,11 @@ class Shape:
         )
 
 
-SMALL, LARGE, WIDE = Shape(2, 192, 6, 768), Shape(4, 312, 12, 1200), Shape(3, 384, 12, 1536)
-"""The second is TinyBERT-4's; the third has MiniLM-L6's widths, which whole layers need."""
+SMALL, LARGE = Shape(2, 192, 6, 768), Shape(4, 312, 12, 1200)
+"""The second is TinyBERT-4's."""
+
+DEEP, WIDE = Shape(4, 192, 6, 768), Shape(3, 384, 12, 1536)
+"""One of more layers, to be matched with others; and one of MiniLM-L6's widths, which whole layers need."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def matchings() -> Tables:
         for rule in ("uniform", *(rule for rule in rules if rule != "uniform"))
         if not (objective == "relations" and rule == "uniform+last")
     }
-    return {LARGE.name: of(LARGE, {"logits": recipe(ANSWERS)} | arms)}
+    return {DEEP.name: of(DEEP, {"logits": recipe(ANSWERS)} | arms)}
 
 
 SMALL_BUDGET = (SMALL, Shape(1, 512, 16, 2048), Shape(3, 128, 4, 544), Shape(4, 96, 3, 448), Shape(6, 64, 2, 304))

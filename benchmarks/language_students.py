@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""What a teacher is worth to students that are language models: perplexity with it and without, at equal steps.
+
+`language_students.py TEXTS --kind masked-lm` teaches one student with its teacher's answers and one by the words alone,
+from the same start, on the same texts in the same order; what is stored in `--results` is not done again.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from protocol import paired_bootstrap
+
+from distill.brief import train_briefly
+from distill.classroom import Classroom, classroom
+from distill.course import begun
+from distill.encoding import encode
+from distill.evaluation import answer
+from distill.examples import Split, Task
+from distill.forms import students_inputs
+from distill.recipe import Optimization, Recipe, Term
+from distill.tasks import load_task
+from distill.teachers import prepare_teacher
+from runs.errors import UserError
+from runs.files import content_hash, read_json, write_json_atomic
+from runs.progress import Progress
+from students.heads import HeadKind
+from students.spec import uniform_spec
+
+RESULTS = Path(__file__).resolve().parent / "results" / "language_students.json"
+BLOCK = 100
+"""Words whose log probabilities are kept as one mean: about what is asked of one text."""
+
+LEARNT = {
+    "words": (Term("labels"),),
+    "words and teacher": (Term("labels", weight=0.5), Term("logits", weight=0.5)),
+    "teacher": (Term("logits"),),
+}
+"""Arm → what is learnt; the first has no teacher."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the students of one kind are made: shape, batch, start and rate."""
+
+    layers: int
+    hidden_width: int
+    heads: int
+    ffn_width: int
+    embedding_width: int
+    start: str
+    batch_size: int
+    learning_rate: float
+
+    def recipe(self, arm: str) -> Recipe:
+        """The recipe of an arm; its length is the run's."""
+        settings = Optimization(learning_rate=self.learning_rate, epochs=1, batch_size=self.batch_size)
+        return Recipe(arm, LEARNT[arm], settings, self.start)
+
+
+SETTINGS: dict[str, Setting] = {
+    # Cut from the teacher, a MiniLM under its own words.
+    "masked-lm": Setting(2, 192, 6, 768, 192, "refitted", 32, 3e-4),
+    # Nothing can be cut from a Llama; 49,000 words are most of the student, so that their table is narrow.
+    "causal-lm": Setting(4, 256, 8, 1024, 128, "random", 8, 1e-3),
+}
+
+
+def shortened(task: Task, train: int, read: int) -> Task:
+    """The first texts of each split."""
+
+    def first(split: Split, count: int) -> Split:
+        return Split(split.texts[:count], None, split.labels[:count])
+
+    return replace(
+        task,
+        train=first(task.train, train),
+        validation=first(task.validation, read),
+        test=first(task.test, read),
+        content_hash=content_hash([task.content_hash, train, read]),
+    )
+
+
+def blocks(log_probabilities: Any) -> list[float]:
+    """Means over about `BLOCK` words after each other."""
+    parts = np.array_split(log_probabilities, max(1, round(len(log_probabilities) / BLOCK)))
+    return [round(float(part.mean()), 5) for part in parts]
+
+
+def read_test(room: Classroom, model: Any) -> list[float]:
+    """Mean log probabilities of the test split's words, block after block."""
+    kind = room.task.kind
+    encoded = encode(room.tokenizer, room.task.test, room.teacher.maximum_length, kind)
+    return blocks(answer(model, encoded, kind, prepare=room.masking))
+
+
+def teach(room: Classroom, setting: Setting, arm: str, steps: int, seed: int) -> dict[str, Any]:
+    """One student, as it is after its last step."""
+    like = students_inputs(room.model, room.tokenizer)
+    spec = uniform_spec(
+        setting.layers,
+        setting.hidden_width,
+        setting.heads,
+        setting.ffn_width,
+        embedding_width=setting.embedding_width,
+        vocabulary_size=like.vocabulary_size,
+        maximum_positions=like.maximum_positions,
+        token_types=like.token_types,
+        head=room.kind.head_for(()),
+    )
+    recipe = setting.recipe(arm)
+    with begun(room, spec, recipe, seed, steps=steps) as run:
+        start = perf_counter()
+        train_briefly(run.lesson, run.batches, recipe.optimization)
+        seconds = perf_counter() - start
+        found = read_test(room, run.lesson.student)
+    return {"parameters": spec.parameters(), "seconds": round(seconds), "blocks": found}
+
+
+def perplexity(found: Any) -> float:
+    """Of means of log probabilities."""
+    return float(np.exp(-np.mean(found)))
+
+
+def summary(cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Each arm's perplexity, and how many times the first arm's, with a paired interval over blocks and seeds."""
+    base = next(iter(LEARNT))
+    arms: dict[str, dict[str, Any]] = {}
+    for arm in LEARNT:
+        by_seed = {key.rpartition("/")[2]: cell["blocks"] for key, cell in cells.items() if key.startswith(f"{arm}/")}
+        if not by_seed:
+            continue
+        arms[arm] = {"seeds": len(by_seed), "perplexity": round(perplexity(list(by_seed.values())), 2)}
+        both = [seed for seed in by_seed if f"{base}/{seed}" in cells]
+        if arm != base and both:
+            theirs = [cells[f"{base}/{seed}"]["blocks"] for seed in both]
+            ratio = paired_bootstrap([by_seed[seed] for seed in both], theirs)
+            # A gain in log probability is a factor of the perplexity.
+            factors = [float(np.exp(-value)) for value in (ratio.mean, ratio.high, ratio.low)]
+            arms[arm]["times"] = [round(value, 4) for value in factors]
+    return arms
+
+
+def main(
+    texts: Annotated[str, typer.Argument(help="Folder or file with a column `text`.")],
+    kind: Annotated[str, typer.Option(help="masked-lm or causal-lm.")] = "masked-lm",
+    teacher: Annotated[str | None, typer.Option(help="Default: the embedded one.")] = None,
+    train: Annotated[int, typer.Option(help="Texts to learn from, each cut to 128 tokens.")] = 10_000,
+    read: Annotated[int, typer.Option(help="Texts of the test split.")] = 400,
+    steps: int = 400,
+    seeds: int = 1,
+    arm: Annotated[list[str], typer.Option(help=f"May be repeated, of {', '.join(LEARNT)}. Default: all.")] = [],  # noqa: B006
+    threads: int = 1,
+    results: Path = RESULTS,
+) -> None:
+    """Teach what is missing, one student after the other, and print what came out."""
+    if kind not in SETTINGS:
+        raise UserError(f"{kind!r} is no language model: use {' or '.join(SETTINGS)}.")
+    if unknown := [one for one in arm if one not in LEARNT]:
+        raise UserError(f"{unknown[0]!r} is no arm: use {', '.join(LEARNT)}.")
+    torch.set_num_threads(threads)
+    progress, setting = Progress(), SETTINGS[kind]
+    task = shortened(load_task(texts, progress, _head(kind)), train, read)
+    room = classroom(prepare_teacher(teacher, task, progress), task)
+    stored = dict(read_json(results, "results")) if results.is_file() else {}
+    decides = [room.teacher.content_hash, task.content_hash, steps, str(setting), BLOCK]
+    have = stored.get(kind)
+    if have is None or have["decides"] != decides:
+        have = {"decides": decides, "teacher": room.teacher.name, "task": task.name, "train": len(task.train),
+                "read": len(task.test), "steps": steps, "batch_size": setting.batch_size,
+                "teacher_perplexity": round(perplexity(read_test(room, room.model)), 2), "cells": {}}  # fmt: skip
+    keep = partial(_keep, results, stored, kind)
+    wanted = [(one, seed) for seed in range(seeds) for one in arm or LEARNT if f"{one}/{seed}" not in have["cells"]]
+    with progress.task(f"teaching {kind} students", len(wanted)) as shown:
+        for one, seed in wanted:
+            have["cells"][f"{one}/{seed}"] = teach(room, setting, one, steps, seed)
+            keep(have)
+            shown.advance()
+    have["summary"] = summary(have["cells"])
+    keep(have)
+    progress.say(f"{room.teacher.name}: perplexity {have['teacher_perplexity']}")
+    for name, found in have["summary"].items():
+        times = "{:.3f} times ({:.3f}-{:.3f})".format(*found["times"]) if "times" in found else ""
+        progress.say(f"{name}: perplexity {found['perplexity']}, {found['seeds']} seeds {times}")
+
+
+def _head(kind: str) -> HeadKind:
+    return "masked-lm" if kind == "masked-lm" else "causal-lm"
+
+
+def _keep(results: Path, stored: dict[str, Any], kind: str, have: dict[str, Any]) -> None:
+    stored[kind] = have
+    write_json_atomic(results, stored)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except UserError as problem:
+        raise SystemExit(f"error: {problem}") from None
