@@ -17,6 +17,7 @@ LAST_SHARE = 0.2
 def train_briefly(lesson: Lesson, batches: PlannedBatches, settings: Optimization) -> float:
     """Train `lesson` in place over all batches; the mean loss over the last fifth of the steps."""
     device = training_device()
+    lesson.keep_average(settings.average)
     lesson.to_device(device)
     lesson.train()
     optimizer = make_optimizer(lesson, settings)
@@ -33,6 +34,10 @@ def train_briefly(lesson: Lesson, batches: PlannedBatches, settings: Optimizatio
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         losses.append(loss)
+        if lesson.average is not None:
+            lesson.average.update(step + 1)
+    if lesson.average is not None:
+        lesson.average.swap()
     lesson.eval()
     last = max(1, round(len(losses) * LAST_SHARE))
     return float(torch.stack(losses[-last:]).mean())

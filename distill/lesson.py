@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.averaging import Average
 from distill.batches import Batch
 from distill.counts import UNITS, counted
 from distill.features import Features, extract, no_gradient_features
@@ -73,6 +74,11 @@ class Lesson(nn.Module):
                 for widths in dict.fromkeys(self._widths[number]):
                     projections[_place(number, *widths)] = nn.Linear(*widths)
         self.projections = nn.ModuleDict(projections)
+        self.average: Average | None = None
+
+    def keep_average(self, decay: float) -> None:
+        """Have a moving average of the student's weights from here on; none where `decay` is 0."""
+        self.average = Average(self.student, decay) if decay else None
 
     @property
     def teachers(self) -> list[Any]:

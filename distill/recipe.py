@@ -82,6 +82,9 @@ class Optimization:
     """Checkpoints without a better score on validation after which a run ends; None: it never ends early."""
     accumulate: int = 1
     """Batches of a step: their gradients make one, as if all their texts had stood in one batch."""
+    average: float = 0.0
+    """Share that a moving average of the weights keeps of itself at each step; what is taught ends with that average.
+    0: it ends as it is after its last step."""
 
     def __post_init__(self) -> None:
         """Numbers must make sense."""
@@ -100,8 +103,10 @@ class Optimization:
                 raise UserError(
                     f"{name} of the optimization is {value!r}: it must be a whole number of at least {least}."
                 )
-        if not (0 <= self.warmup < 1 and 0 <= self.weight_decay < inf):
-            raise UserError("the optimization needs a warmup from 0 to below 1 and a weight_decay of at least 0.")
+        if not (0 <= self.warmup < 1 and 0 <= self.weight_decay < inf and 0 <= self.average < 1):
+            raise UserError(
+                "the optimization needs a warmup and an average from 0 to below 1, and a weight_decay of at least 0."
+            )
 
     @property
     def examples_per_step(self) -> int:

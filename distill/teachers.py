@@ -39,7 +39,9 @@ from students.bert import load_model
 SCHEMA = 1
 TEACHER_FILE = "teacher.json"
 CHECKPOINT_STEPS = 100
-FINE_TUNING = Optimization(learning_rate=1e-4, epochs=2, warmup=0.06, minimum_steps=600, steps_per_class=12)
+FINE_TUNING = Optimization(
+    learning_rate=1e-4, epochs=2, warmup=0.06, minimum_steps=600, steps_per_class=12, average=0.99
+)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from distill.averaging import averaged
 from distill.batches import Batch, PlannedBatches
 from distill.curve import Curve, forget, is_readable
 from distill.lesson import Lesson
@@ -42,11 +43,22 @@ class _Advance(TrainerCallback):
         self._task.advance()
 
 
+class _TakeAverage(TrainerCallback):
+    """Takes the weights of each step into their average; to be told of a step before anything is stored of it."""
+
+    def __init__(self, lesson: Lesson) -> None:
+        self._lesson = lesson
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._lesson.average is not None:
+            self._lesson.average.update(state.global_step)
+
+
 class _Watch(TrainerCallback):
     """Takes a point of the curve wherever a checkpoint is due, and at the end; the first process says when it is."""
 
-    def __init__(self, curve: Curve | None, every: int, losses: list[torch.Tensor]) -> None:
-        self._curve, self._every, self._losses = curve, every, losses
+    def __init__(self, curve: Curve | None, every: int, losses: list[torch.Tensor], lesson: Lesson) -> None:
+        self._curve, self._every, self._losses, self._lesson = curve, every, losses, lesson
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self._every and state.global_step < state.max_steps:
@@ -55,7 +67,8 @@ class _Watch(TrainerCallback):
         self._losses.clear()
         loss = team().total(loss)
         if self._curve is not None:
-            self._curve.add(state.global_step, loss)
+            with averaged(self._lesson.average):
+                self._curve.add(state.global_step, loss)
         if team().shared(self._curve is not None and self._curve.has_ended):
             control.should_training_stop = True
 
@@ -155,9 +168,11 @@ def train(
     """Train `lesson` in place over all batches, going on from the newest checkpoint in `folder`.
 
     With the same seed, plan and number of threads the final weights do not depend on interruptions. With a `curve` the
-    student ends as it was at its best on validation.
+    student ends as it was at its best on validation. Where the settings ask for an average of the weights, that is what
+    is judged and what it ends with.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    lesson.keep_average(settings.average)
     checkpoint = newest_checkpoint(folder, progress.say)
     done = _step_of(checkpoint) if checkpoint else 0
     if curve is not None and curve.resume(done):
@@ -173,6 +188,8 @@ def train(
     lesson.eval()
     if curve is not None:
         curve.restore()
+    elif lesson.average is not None:
+        lesson.average.swap()
 
 
 def follow() -> None:
@@ -217,16 +234,18 @@ def _run(work: _Work, callbacks: Sequence[TrainerCallback] = (), curve: Curve | 
         seed=work.seed,
         # Stages and projections leave weights without a gradient in some steps, which must not be waited for.
         ddp_find_unused_parameters=True,
+        # All that is no parameter is the same in every process already.
+        ddp_broadcast_buffers=False,
     )
     # One process trains on one GPU; several GPUs are torchrun's.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     losses: list[torch.Tensor] = []
-    watch = [_Watch(curve, work.checkpoint_steps, losses)] if work.has_curve else []
+    watch = [_Watch(curve, work.checkpoint_steps, losses, work.lesson)] if work.has_curve else []
     trainer = DistillTrainer(
         model=work.lesson,
         args=arguments,
         train_dataset=work.batches,
-        callbacks=[*callbacks, *watch],
+        callbacks=[_TakeAverage(work.lesson), *callbacks, *watch],
         optimizers=(optimizer, make_schedule(optimizer, settings, len(work.batches))),
     )
     trainer.losses, trainer.accumulate = losses, settings.accumulate

@@ -62,6 +62,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("optimization: {", "optimisation: {", "unknown key 'optimisation': use one of optimization, "),
         ("layer_map: [0, 1]", "initialization: slice", "unknown initialization 'slice': use one of sliced, "),
         ("batch_size: 16", "accumulate: 0", "accumulate of the optimization is 0: it must be a whole"),
+        ("batch_size: 16", "average: 1", "needs a warmup and an average from 0 to below 1"),
         ("batch_size: 16", "accumulate: 1.5", "accumulate of the optimization is 1.5: it must be a whole"),
         ("terms:", "terms: [", "cannot be read as YAML"),
         ("objective: hidden", "objective: [hidden]", "objective of a term is ['hidden']: it must be a name"),
@@ -80,7 +81,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("epochs: 2", "epochs: .nan", "epochs of the optimization is nan: it must be above 0"),
         ("batch_size: 16", "batch_size: 1.5", "batch_size of the optimization is 1.5: it must be a whole number"),
         ("batch_size: 16", "patience: soon", "patience of the optimization is 'soon': it must be a whole number"),
-        ("batch_size: 16", "warmup: 1", "needs a warmup from 0 to below 1"),
+        ("batch_size: 16", "warmup: 1", "needs a warmup and an average from 0 to below 1"),
         ("layer_map: [0, 1]", "layer_map: {0: 1}", "the matching {0: 1} must be one of first, "),
     ],
 )
