@@ -1,4 +1,4 @@
-"""Every GPU result that is still missing: contract tests, device profiles, tables of prediction errors.
+"""Every GPU result that is still missing: contract tests, device profiles, prediction errors, taught students.
 
     benchmarks/gpu.sh --minutes 9 --output gpu-results
 
@@ -46,6 +46,9 @@ PACKAGES = {
     "pytest": "pytest",
 }
 """Module → what installs it."""
+
+GRID_WORKERS, GRID_THREADS = 4, 2
+"""Students that share the GPU: a small one alone leaves most of it idle."""
 
 LEDGER = "gpu.json"
 RESERVE_SECONDS = 20.0
@@ -99,6 +102,14 @@ def steps(options: argparse.Namespace) -> Iterator[Step]:
             command += ["--output", str(options.output.resolve()), "--results", str(options.results.resolve())]
             command += ["--page", str(options.output.resolve() / "latency.md")]
             yield Step(f"{target}: {stage}", tuple(command))
+    for name, place in (one.split("=", 1) for one in options.grid):
+        for teacher in options.teacher or (None,):
+            label = f"{name}-{Path(teacher).name}" if teacher else name
+            command = [sys.executable, "benchmarks/distillation_grid.py", f"{label}={place}"]
+            command += ["--teacher", teacher] if teacher else []
+            command += ["--workers", str(GRID_WORKERS), "--threads", str(GRID_THREADS)]
+            command += ["--page", str(options.output.resolve() / "guideline.md")]
+            yield Step(f"grid: {label}", tuple(command))
 
 
 def carry_out(step: Step, seconds: float, output: Path) -> Outcome:
@@ -166,7 +177,12 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--effort", default="standard", help="of the profiles")
     parser.add_argument("--students", type=int, default=640, help="random students held out")
     parser.add_argument("--wait-minutes", type=float, default=0.0, help="from a profile's end to its held-out students")
-    return parser.parse_args(arguments)
+    parser.add_argument("--grid", action="append", default=[], help="repeatable; NAME=FOLDER of data to teach students")
+    parser.add_argument("--teacher", action="append", help="repeatable; of those students, without: the embedded one")
+    options = parser.parse_args(arguments)
+    if unnamed := [one for one in options.grid if "=" not in one]:
+        parser.error(f"{unnamed[0]!r} is no data for the grid: give NAME=FOLDER, as in sst2=data/sst2.")
+    return options
 
 
 def main(arguments: list[str]) -> int:

@@ -77,15 +77,18 @@ def _require_fast(tokenizer: Any, what: str) -> None:
 def tagged(tokenizer: Any, split: Split, maximum_length: int) -> Encoded:
     """Words; a word's label stands at its first token, and everywhere else there is none."""
     _require_fast(tokenizer, "token classification")
-    words = [text.split(" ") for text in split.texts]
     encoding = tokenizer(
-        words, is_split_into_words=True, truncation=True, max_length=maximum_length, return_token_type_ids=True,
-        return_attention_mask=False,
+        list(split.texts), truncation=True, max_length=maximum_length, return_offsets_mapping=True,
+        return_token_type_ids=True, return_attention_mask=False,
     )  # fmt: skip
     labels = []
-    for row, tags in enumerate(split.labels):
+    for text, tags, places in zip(split.texts, split.labels, encoding["offset_mapping"], strict=True):
+        # The text as it stands, and not word for word: some tokenizers tell a text's first word from all others. A
+        # token may begin with the space before its word, so that its last character says which word it is of.
+        numbers = np.cumsum([character == " " for character in text])
         before, mine = None, []
-        for word in encoding.word_ids(row):
+        for start, end in places:
+            word = int(numbers[end - 1]) if end > start else None
             mine.append(tags[word] if word is not None and word != before else UNLABELLED)
             before = word
         labels.append(mine)

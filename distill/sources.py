@@ -18,12 +18,15 @@ from students.bert import load_model
 from students.model import with_head
 from students.spec import Head, StudentSpec
 
+HUB_FILES = ["*.json", "*.txt", "*.safetensors", "*.model"]
+"""Settings, weights that are no code, and tokenizers; the last are SentencePiece's."""
+
 
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors"], etag_timeout=10))
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES, etag_timeout=10))
     except Exception as problem:
         # The client raises errors of several libraries without a common base.
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".:")

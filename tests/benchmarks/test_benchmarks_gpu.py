@@ -59,6 +59,19 @@ def test_every_stage_of_every_target_is_a_step_after_the_contract(tmp_path: Path
         assert not test.startswith("tests/") or (ROOT / test).is_file()
 
 
+def test_students_are_taught_by_every_teacher_on_all_data(tmp_path: Path) -> None:
+    asked = ["--output", str(tmp_path), "--grid", "sst2=data/sst2", "--teacher", "m/minilm", "--teacher", "m/mpnet"]
+    found = {one.name: one.command for one in steps(parsed(asked))}
+    assert [name for name in found if name.startswith("grid")] == ["grid: sst2-minilm", "grid: sst2-mpnet"]
+    told = found["grid: sst2-mpnet"]
+    assert "sst2-mpnet=data/sst2" in told and told[told.index("--teacher") + 1] == "m/mpnet"
+    assert (ROOT / told[1]).is_file()
+    own = [one.command for one in steps(parsed(["--output", str(tmp_path), "--grid", "trec=t"]))][-1]
+    assert "trec=t" in own and "--teacher" not in own
+    with pytest.raises(SystemExit, match="2"):
+        parsed(["--grid", "trec"])
+
+
 def test_the_tests_own_report_is_counted(tmp_path: Path) -> None:
     report = tmp_path / "contract.xml"
     report.write_text('<testsuites><testsuite tests="9" failures="0" errors="0" skipped="4"/></testsuites>')

@@ -15,7 +15,7 @@ from distill.bag_of_words import bag_of_words_score
 from distill.batches import PlannedBatches
 from distill.distillation import distil, evaluate
 from distill.encoding import encode
-from distill.examples import Task
+from distill.examples import Split, Task
 from distill.kinds import KINDS
 from distill.recipe import Optimization, Recipe, Term
 from distill.tasks import load_task
@@ -220,3 +220,24 @@ def test_texts_shorter_than_a_block_are_refused(quiet: Progress, tmp_path: Path,
     task = load_task(str(tmp_path / "few.txt"), quiet, "masked-lm")
     with pytest.raises(UserError, match="fewer than one block"):
         encode(load_tokenizer(bert_folder), task.test, 128, "masked-lm")
+
+
+@pytest.mark.parametrize("trim", [True, False])
+def test_words_are_found_where_tokens_begin_with_the_space_before_them(trim: bool) -> None:
+    """RoBERTa's way: a text's first word is another token than the same word later."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = ["<s>", "</s>", "fly", "Ġ", "Ġfly", "Ġto", "Ġou", "slo"]
+    letters = sorted(set("".join(pieces[2:])) - set(pieces))
+    joined = ("f l", "fl y", "Ġ fly", "Ġ t", "Ġt o", "o u", "Ġ ou", "s l", "sl o")
+    merges = [(first, second) for first, second in map(str.split, joined)]
+    every = dict.fromkeys([*pieces, *letters, *(first + second for first, second in merges)])
+    inner = Tokenizer(models.BPE({piece: number for number, piece in enumerate(every)}, merges))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=trim)
+    inner.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0), trim, add_prefix_space=False)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="</s>")
+    encoded = encode(tokenizer, Split(("fly to ouslo fly",), None, ((0, 1, 2, 3),)), 20, "tokens")
+    tokens = tokenizer.convert_ids_to_tokens(encoded.ids)
+    assert tokens == ["<s>", "fly", "Ġto", "Ġou", "slo", "Ġfly", "</s>"]
+    assert encoded.labels.tolist() == [UNLABELLED, 0, 1, 2, UNLABELLED, 3, UNLABELLED]
