@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -47,6 +47,15 @@ class Encoded:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each example, [n]."""
         return np.diff(self.offsets)
+
+    def slice(self, start: int, end: int) -> "Encoded":
+        """The examples from `start` to before `end`."""
+        offsets = self.offsets[start : end + 1]
+        tokens = slice(int(offsets[0]), int(offsets[-1]))
+        labels = self.labels[tokens] if self.per_token else self.labels[start:end]
+        return replace(
+            self, ids=self.ids[tokens], types=self.types[tokens], offsets=offsets - offsets[0], labels=labels
+        )
 
     def batch(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
         """The examples at `indices` padded to the longest of them: int64 [B, S] thrice, labels [B], [B, 2], [B, S]."""

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
 
 from distill.augmentation import with_replacements
 from distill.batches import Encoded, PlannedBatches
@@ -26,11 +25,14 @@ from distill.masking import Masking, masking_of
 from distill.numerics import training_device
 from distill.recipe import Recipe
 from distill.stock_teachers import check_stock
+from distill.stored_answers import stored_answers
 from distill.stored_features import LEAST_VISITS, MOST_BYTES, Inside, bytes_of, places_to_store
+from distill.stored_importance import load_importance, save_importance
 from distill.teachers import Teacher
 from runs.files import folder_atomic
+from runs.progress import Progress
 from students.bert import load_model
-from students.importance import Importance, Point
+from students.importance import Importance
 from students.model import StudentPreTrainedModel, with_head
 from students.slicing import importance
 from students.spec import StudentSpec
@@ -39,34 +41,6 @@ from students.stock_encoders import student_form
 IMPORTANCE_BATCHES = 8
 IMPORTANCE_BATCH = 32
 IMPORTANCE_FILE = "importance.safetensors"
-LOGITS_FILE = "logits.npy"
-
-POINT_PARTS = ("score", "mean", "covariance", "count")
-
-
-def _save_importance(path: Path, found: Importance) -> None:
-    tensors = {
-        f"{name}|{part}": torch.as_tensor(getattr(point, part)).contiguous()
-        for name, point in found.points.items()
-        for part in POINT_PARTS
-    }
-    save_file(tensors, path)
-
-
-def _load_importance(path: Path) -> Importance:
-    tensors = load_file(path)
-    names = dict.fromkeys(key.partition("|")[0] for key in tensors)
-    return Importance(
-        {
-            name: Point(
-                tensors[f"{name}|score"],
-                tensors[f"{name}|mean"],
-                tensors[f"{name}|covariance"],
-                int(tensors[f"{name}|count"]),
-            )
-            for name in names
-        }
-    )
 
 
 class Classroom:
@@ -75,6 +49,8 @@ class Classroom:
     def __init__(self, teacher: Teacher, task: Task) -> None:
         self.teacher = teacher
         self.task = task
+        self.progress = Progress(quiet=True)
+        """Where it is shown how far the teacher has got with what takes minutes."""
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -149,14 +125,13 @@ class Classroom:
     def _place(self, what: str) -> Path:
         return self.teacher.folder / "outputs" / f"{what}-{self.task.content_hash}"
 
-    def _logits(self, part: str, encoded: Encoded, mixed: bool) -> Logits:
-        place = self._place(part)
-        if not (place / LOGITS_FILE).is_file():
-            with folder_atomic(place) as folder:
-                answers = answer(self.model, encoded, self.task.kind, mixed, self.masking)
-                np.save(folder / LOGITS_FILE, answers)
-        logits: Logits = np.load(place / LOGITS_FILE, mmap_mode="r")
-        return logits
+    def _logits(self, name: str, encoded: Encoded, mixed: bool) -> Logits:
+        def ask(texts: Encoded) -> Logits:
+            return answer(self.model, texts, self.task.kind, mixed, self.masking)
+
+        # Which words are hidden from a language model depends on all texts that it is asked for.
+        part = {"part_texts": len(encoded)} if isinstance(self.kind, LanguageModel) else {}
+        return stored_answers(self._place(name), encoded, ask, self.progress, **part)
 
     def material(self, extra: Extra, seed: int) -> Encoded:
         """All that is learnt from: the train split, texts that nobody labelled, and copies with words replaced."""
@@ -222,8 +197,8 @@ class Classroom:
         place = self._place("importance")
         if not (place / IMPORTANCE_FILE).is_file():
             with folder_atomic(place) as folder:
-                _save_importance(folder / IMPORTANCE_FILE, self._importance_of(self.student_form))
-        return _load_importance(place / IMPORTANCE_FILE)
+                save_importance(folder / IMPORTANCE_FILE, self._importance_of(self.student_form))
+        return load_importance(place / IMPORTANCE_FILE)
 
     def _importance_of(self, model: StudentPreTrainedModel) -> Importance:
         chosen = np.random.default_rng(0).permutation(len(self.train))[: IMPORTANCE_BATCHES * IMPORTANCE_BATCH]

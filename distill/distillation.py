@@ -135,6 +135,7 @@ def distil(
         return stored
     start = perf_counter()
     room, settings = classroom(teacher, task), recipe.optimization
+    room.progress = progress
     lengths: dict[str, Any] = {"steps": steps, "epochs": epochs, "subset": subset, "extra": extra}
     with begun(room, spec, recipe, seed, vocabulary, **lengths) as run:
         lesson, renumber = run.lesson, run.renumber
