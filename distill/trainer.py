@@ -4,8 +4,7 @@ Several processes that torchrun started train together (`distill.team`): the gra
 averaged, so that the weights are those of one process up to rounding, and the same in all.
 """
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +17,16 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from distill.averaging import averaged
 from distill.batches import Batch, PlannedBatches
-from distill.curve import Curve, forget, is_readable
+from distill.curve import Curve
 from distill.lesson import Lesson
 from distill.numerics import training_device
 from distill.optimization import make_optimizer, make_schedule
 from distill.parts import parts_of
 from distill.recipe import Optimization
+from distill.resuming import COMPLETE, newest_checkpoint, step_of
 from distill.team import team
 from runs.progress import Progress, Task
-from runs.seal import is_sealed, seal_folder
-
-COMPLETE = "complete"
-"""Seals a checkpoint folder whose files are all there; the trainer writes them one by one."""
+from runs.seal import seal_folder
 
 WEIGHTS = "model.safetensors"
 KEPT_CHECKPOINTS = 2
@@ -128,31 +125,6 @@ class DistillTrainer(Trainer):
             seal_folder(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}", COMPLETE)
 
 
-def _step_of(folder: Path) -> int:
-    return int(folder.name.rpartition("-")[2])
-
-
-def newest_checkpoint(folder: Path, say: Callable[[str], None] = lambda line: None) -> Path | None:
-    """The last checkpoint that is whole; half-written and damaged ones are removed, the latter with a word to `say`.
-
-    None, with nothing left, where the learning curve beside them is damaged.
-    """
-    found = sorted(folder.glob("checkpoint-*"), key=_step_of)
-    damaged = [path for path in found if (path / COMPLETE).exists() and not is_sealed(path, COMPLETE)]
-    whole = [path for path in found if path not in damaged and (path / COMPLETE).exists()]
-    if found and not is_readable(folder):
-        damaged, whole = found, []
-    for path in found:
-        if path not in whole:
-            shutil.rmtree(path)
-    if damaged:
-        begin = f"goes on from step {_step_of(whole[-1])}" if whole else "begins anew"
-        say(f"what was stored of this training in {folder} is damaged: it {begin}")
-    if not whole:
-        forget(folder)
-    return whole[-1] if whole else None
-
-
 def train(
     lesson: Lesson,
     batches: PlannedBatches,
@@ -174,7 +146,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     lesson.keep_average(settings.average)
     checkpoint = newest_checkpoint(folder, progress.say)
-    done = _step_of(checkpoint) if checkpoint else 0
+    done = step_of(checkpoint) if checkpoint else 0
     if curve is not None and curve.resume(done):
         curve.restore()
         lesson.eval()
