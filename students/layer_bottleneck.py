@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from students.layer_feed_forward import FeedForwardModule
 from students.layer_types import BottleneckLayer
-from students.layers import LAYER_MODULES, NORM_EPSILON, Remember
+from students.layers import LAYER_MODULES, NORM_EPSILON, Remember, attend
 
 
 class BottleneckLayerModule(nn.Module):
@@ -42,7 +42,7 @@ class BottleneckLayerModule(nn.Module):
         query, key, value = (layer(source).view(split).transpose(1, 2) for layer, source in sources)
         if remember is not None:
             key, value = remember(key, value)
-        context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        context = attend(query, key, value, mask, dropout)
         attended = self.output(context.transpose(1, 2).reshape(batch, length, -1))
         if dropout:
             attended = F.dropout(attended, dropout)
