@@ -15,10 +15,13 @@ from distill.evaluation import Logits
 from distill.extra import NOTHING, TRANSFERABLE, Extra
 from distill.lesson import Lesson, needs_answers
 from distill.recipe import Recipe
-from distill.stored_features import LEAST_VISITS
 from distill.subset import draw_subset
 from distill.vocabulary import Renumber, trained_words
 from students.spec import StudentSpec
+
+LEAST_READINGS = 1.05
+"""How often an answer is read, on average, before storing it pays: asking for all is as much work as reading each once
+where the teacher is asked at each step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +65,12 @@ def course(
 
 
 def _answers(room: Classroom, recipe: Recipe, encoded: Encoded, visits: float) -> Logits | None:
-    """The teacher's stored answers; None where nobody wants them, or each would be read about once."""
+    """The teacher's stored answers; None where nobody wants them, or few would be read twice: storing asks for each."""
     if not any(map(needs_answers, recipe.terms)):
         return None
     if encoded is room.train:
         return room.train_logits
-    return room.training_logits(encoded, f"train-{encoded.texts_hash}") if visits >= LEAST_VISITS else None
+    return room.training_logits(encoded, f"train-{encoded.texts_hash}") if visits > LEAST_READINGS else None
 
 
 @dataclass(frozen=True, eq=False)
