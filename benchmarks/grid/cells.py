@@ -49,7 +49,7 @@ class Shape:
 SMALL, LARGE = Shape(2, 192, 6, 768), Shape(4, 312, 12, 1200)
 """The second is TinyBERT-4's."""
 
-DEEP, WIDE = Shape(4, 192, 6, 768), Shape(3, 384, 12, 1536)
+DEEP, WIDE = Shape(4, 192, 6, 768), Shape(2, 384, 12, 1536)
 """One of more layers, to be matched with others; and one of MiniLM-L6's widths, which whole layers need."""
 
 
@@ -194,6 +194,18 @@ def lengths() -> Tables:
     return {SMALL.name: of(SMALL, arms)}
 
 
+@stage("ahead")
+def ahead() -> Tables:
+    """Relations of the last layer for a part of the run, ahead of the answers, where it is as long as the default's."""
+    shipped = RECIPES["default"]
+    arms = {"answers alone": shipped}
+    for share in (0.3, 0.6):
+        first = Term("minilm", matching="last-layer", end=share)
+        terms = (first, *(replace(term, start=share) for term in shipped.terms))
+        arms[f"relations for {share:.0%}"] = replace(shipped, terms=terms)
+    return {SMALL.name: of(SMALL, arms)}
+
+
 @stage("recipe")
 def recipes() -> Tables:
     """Every named recipe and labels alone, from the same start and without copies."""
@@ -214,7 +226,7 @@ def shipped() -> Tables:
 AS_SHIPPED = "default"
 """The stage that is read on the test split."""
 
-OWN_LENGTH = (AS_SHIPPED, "length")
+OWN_LENGTH = (AS_SHIPPED, "length", "ahead")
 """Stages whose recipes say how long they are."""
 
 
