@@ -20,10 +20,9 @@ import torch
 import typer
 from grid.cells import STAGES, Cell, cells_of
 from grid.page import page
-from grid.teaching import references, teach
+from grid.teaching import references, spec_of, teach
 
 from distill.classroom import Classroom, classroom
-from distill.forms import students_inputs
 from distill.initialization import check_start
 from distill.tasks import load_task
 from distill.teachers import prepare_teacher
@@ -84,9 +83,8 @@ def missing(
 
 def can_start(room: Classroom, cell: Cell) -> bool:
     """Whether this teacher can give the cell's student its start: whole layers need the teacher's own widths."""
-    spec = cell.shape.spec(students_inputs(room.model, room.tokenizer), room.kind.head_for(room.task.label_names))
     try:
-        check_start(cell.recipe.initialization, spec, room.student_form.config.spec_object)
+        check_start(cell.recipe.initialization, spec_of(room, cell.shape), room.student_form.config.spec_object)
     except UserError:
         return False
     return True

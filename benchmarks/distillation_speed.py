@@ -19,6 +19,8 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from grid.cells import LARGE, SMALL, Shape
+from grid.teaching import spec_of
 from speed.clock import write_batches
 from speed.ours_worker import SEED, SETTINGS_FILE, room_of
 
@@ -26,9 +28,7 @@ import devices.targets  # noqa: F401  (fills the registry)
 from devices.fingerprint import fingerprint
 from devices.target import open_target
 from distill.batches import plan_batches
-from distill.classroom import Classroom
 from distill.evaluation import answer
-from distill.forms import students_inputs
 from distill.numerics import bf16_helps
 from distill.recipe_file import RECIPES
 from export.lowering import LOWERING_VERSION
@@ -37,12 +37,10 @@ from runs.files import read_json, write_json_atomic
 from runs.progress import Progress
 from students.bert import bert_from_student
 from students.model import StudentPreTrainedModel
-from students.spec import StudentSpec, uniform_spec
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "distillation_speed.json"
-SHAPES = {"4x312": (4, 312, 12, 1200), "2x192": (2, 192, 6, 768)}
-PAIRS = (("minilm", "4x312"), ("minilm", "2x192"), ("mpnet", "4x312"))
+PAIRS = (("minilm", LARGE), ("minilm", SMALL), ("mpnet", LARGE))
 BARS = {
     ("minilm-4x312", "trainer"): 1.3,
     ("minilm-2x192", "trainer"): 3.0,
@@ -54,24 +52,14 @@ BARS = {
 """(pair, rival) → how many times the rival's rate is aimed at; TextBrewer stands with the best of its settings."""
 
 
-def spec_of(shape: str, room: Classroom) -> StudentSpec:
-    """A shape with the teacher's words and the task's head."""
-    layers, width, heads, ffn = SHAPES[shape]
-    like = students_inputs(room.model, room.tokenizer)
-    return uniform_spec(
-        layers, width, heads, ffn, vocabulary_size=like.vocabulary_size, maximum_positions=like.maximum_positions,
-        token_types=like.token_types, head=room.kind.head_for(room.task.label_names),
-    )  # fmt: skip
-
-
-def lay_out(folder: Path, data: str, teacher: str | None, shape: str, steps: int, threads: int) -> dict[str, Any]:
+def lay_out(folder: Path, data: str, teacher: str | None, shape: Shape, steps: int, threads: int) -> dict[str, Any]:
     """Everything that the contenders share: teacher and student as stock checkpoints, batches, settings.
 
     Returns what stands beside the rates: the task, the teacher, and how many texts a second it answers for the store.
     """
     torch.set_num_threads(threads)
     room, recipe = room_of(data, teacher), RECIPES["default"]
-    spec = spec_of(shape, room)
+    spec = spec_of(room, shape)
     folder.mkdir(parents=True, exist_ok=True)
     model: Any = room.model
     stock = bert_from_student(model) if isinstance(model, StudentPreTrainedModel) else model
@@ -161,7 +149,7 @@ def main(
         machine = fingerprint(open_target("cpu"), LOWERING_VERSION).to_json()
         stored = {**settings, "fingerprint": machine, "pairs": {}}
     for teacher, shape in PAIRS:
-        name = f"{teacher}-{shape}"
+        name = f"{teacher}-{shape.name}"
         if name in stored["pairs"] or (teacher == "mpnet" and mpnet is None):
             continue
         place = folder / name

@@ -10,7 +10,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +46,9 @@ PACKAGES = {
     "pytest": "pytest",
 }
 """Module → what installs it."""
+
+GRID_PACKAGES = {"pandas": "pandas", "pyarrow": "pyarrow", "accelerate": "accelerate"}
+"""What teaching students needs on top."""
 
 GRID_WORKERS, GRID_THREADS = 4, 2
 """Students that share the GPU: a small one alone leaves most of it idle."""
@@ -83,9 +86,9 @@ class Outcome:
     found: dict[str, Any] = field(default_factory=dict)
 
 
-def missing_packages() -> list[str]:
+def missing_packages(needed: Mapping[str, str]) -> list[str]:
     """What has to be installed first."""
-    return [package for module, package in PACKAGES.items() if find_spec(module) is None]
+    return [package for module, package in needed.items() if find_spec(module) is None]
 
 
 def steps(options: argparse.Namespace) -> Iterator[Step]:
@@ -189,7 +192,7 @@ def main(arguments: list[str]) -> int:
     """Do what is missing as long as the time lasts; prints one JSON object and returns the exit code."""
     options = parsed(arguments)
     end = monotonic() + 60 * options.minutes
-    if missing := missing_packages():
+    if missing := missing_packages(PACKAGES | GRID_PACKAGES if options.grid else PACKAGES):
         print(
             f"this Python lacks {', '.join(missing)}: install them, or name a folder of wheels as WHEELS.",
             file=sys.stderr,

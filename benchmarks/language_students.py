@@ -6,7 +6,6 @@ from the same start, on the same texts in the same order; what is stored in `--r
 """
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -14,6 +13,8 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from grid.cells import SMALL, Shape
+from grid.teaching import spec_of
 from protocol import paired_bootstrap
 
 from distill.brief import train_briefly
@@ -22,15 +23,12 @@ from distill.course import begun
 from distill.encoding import encode
 from distill.evaluation import answer
 from distill.examples import Split, Task
-from distill.forms import students_inputs
 from distill.recipe import Optimization, Recipe, Term
 from distill.tasks import load_task
 from distill.teachers import prepare_teacher
 from runs.errors import UserError
 from runs.files import content_hash, read_json, write_json_atomic
 from runs.progress import Progress
-from students.heads import HeadKind
-from students.spec import uniform_spec
 
 RESULTS = Path(__file__).resolve().parent / "results" / "language_students.json"
 BLOCK = 100
@@ -48,10 +46,7 @@ LEARNT = {
 class Setting:
     """How the students of one kind are made: shape, batch, start and rate."""
 
-    layers: int
-    hidden_width: int
-    heads: int
-    ffn_width: int
+    shape: Shape
     embedding_width: int
     start: str
     batch_size: int
@@ -65,9 +60,9 @@ class Setting:
 
 SETTINGS: dict[str, Setting] = {
     # Cut from the teacher, a MiniLM under its own words.
-    "masked-lm": Setting(2, 192, 6, 768, 192, "refitted", 32, 3e-4),
+    "masked-lm": Setting(SMALL, 192, "refitted", 32, 3e-4),
     # Nothing can be cut from a Llama; 49,000 words are most of the student, so that their table is narrow.
-    "causal-lm": Setting(4, 256, 8, 1024, 128, "random", 8, 1e-3),
+    "causal-lm": Setting(Shape(4, 256, 8, 1024), 128, "random", 8, 1e-3),
 }
 
 
@@ -101,19 +96,7 @@ def read_test(room: Classroom, model: Any) -> list[float]:
 
 def teach(room: Classroom, setting: Setting, arm: str, steps: int, seed: int) -> dict[str, Any]:
     """One student, as it is after its last step."""
-    like = students_inputs(room.model, room.tokenizer)
-    spec = uniform_spec(
-        setting.layers,
-        setting.hidden_width,
-        setting.heads,
-        setting.ffn_width,
-        embedding_width=setting.embedding_width,
-        vocabulary_size=like.vocabulary_size,
-        maximum_positions=like.maximum_positions,
-        token_types=like.token_types,
-        head=room.kind.head_for(()),
-    )
-    recipe = setting.recipe(arm)
+    spec, recipe = spec_of(room, setting.shape, setting.embedding_width), setting.recipe(arm)
     with begun(room, spec, recipe, seed, steps=steps) as run:
         start = perf_counter()
         train_briefly(run.lesson, run.batches, recipe.optimization)
@@ -165,7 +148,7 @@ def main(
         raise UserError(f"{unknown[0]!r} is no arm: use {', '.join(LEARNT)}.")
     torch.set_num_threads(threads)
     progress, setting = Progress(), SETTINGS[kind]
-    task = shortened(load_task(texts, progress, _head(kind)), train, read)
+    task = shortened(load_task(texts, progress, kind), train, read)
     room = classroom(prepare_teacher(teacher, task, progress), task)
     stored = dict(read_json(results, "results")) if results.is_file() else {}
     decides = [room.teacher.content_hash, task.content_hash, steps, str(setting), BLOCK]
@@ -174,28 +157,19 @@ def main(
         have = {"decides": decides, "teacher": room.teacher.name, "task": task.name, "train": len(task.train),
                 "read": len(task.test), "steps": steps, "batch_size": setting.batch_size,
                 "teacher_perplexity": round(perplexity(read_test(room, room.model)), 2), "cells": {}}  # fmt: skip
-    keep = partial(_keep, results, stored, kind)
+    stored[kind] = have
     wanted = [(one, seed) for seed in range(seeds) for one in arm or LEARNT if f"{one}/{seed}" not in have["cells"]]
     with progress.task(f"teaching {kind} students", len(wanted)) as shown:
         for one, seed in wanted:
             have["cells"][f"{one}/{seed}"] = teach(room, setting, one, steps, seed)
-            keep(have)
+            write_json_atomic(results, stored)
             shown.advance()
     have["summary"] = summary(have["cells"])
-    keep(have)
+    write_json_atomic(results, stored)
     progress.say(f"{room.teacher.name}: perplexity {have['teacher_perplexity']}")
     for name, found in have["summary"].items():
         times = "{:.3f} times ({:.3f}-{:.3f})".format(*found["times"]) if "times" in found else ""
         progress.say(f"{name}: perplexity {found['perplexity']}, {found['seeds']} seeds {times}")
-
-
-def _head(kind: str) -> HeadKind:
-    return "masked-lm" if kind == "masked-lm" else "causal-lm"
-
-
-def _keep(results: Path, stored: dict[str, Any], kind: str, have: dict[str, Any]) -> None:
-    stored[kind] = have
-    write_json_atomic(results, stored)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from distill.masking import Masking, masking_of
 from distill.numerics import training_device
 from distill.recipe import Recipe
 from distill.stock_teachers import check_stock
-from distill.stored_answers import stored_answers
+from distill.stored_answers import PART_TEXTS, stored_answers
 from distill.stored_features import LEAST_VISITS, MOST_BYTES, Inside, bytes_of, places_to_store
 from distill.stored_importance import load_importance, save_importance
 from distill.teachers import Teacher
@@ -130,8 +130,8 @@ class Classroom:
             return answer(self.model, texts, self.task.kind, mixed, self.masking)
 
         # Which words are hidden from a language model depends on all texts that it is asked for.
-        part = {"part_texts": len(encoded)} if isinstance(self.kind, LanguageModel) else {}
-        return stored_answers(self._place(name), encoded, ask, self.progress, **part)
+        size = len(encoded) if isinstance(self.kind, LanguageModel) else PART_TEXTS
+        return stored_answers(self._place(name), encoded, ask, self.progress, size)
 
     def material(self, extra: Extra, seed: int) -> Encoded:
         """All that is learnt from: the train split, texts that nobody labelled, and copies with words replaced."""

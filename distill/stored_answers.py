@@ -34,8 +34,8 @@ def stored_answers(
         if not path.is_file():
             parts = {start: folder / f"part-{start}.npy" for start in starts}
             missing = [start for start in starts if not parts[start].is_file()]
-            quiet = progress if len(parts) > 1 else Progress(quiet=True)
-            with quiet.task("asking the teacher", len(parts), len(parts) - len(missing)) as shown:
+            display = progress if len(parts) > 1 else Progress(quiet=True)
+            with display.task("asking the teacher", len(parts), len(parts) - len(missing)) as shown:
                 for start in missing:
                     _save(parts[start], ask(encoded.slice(start, start + part_texts)))
                     shown.advance()

@@ -36,7 +36,7 @@ def additive_mask(attention_mask: Tensor | None, dtype: torch.dtype = torch.floa
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
     """Scaled dot-product attention, [B, heads, S, head width] each, with a mask to add to the scores.
 
-    In mixed precision on a CPU it is computed in fp32: PyTorch's kernel takes two to five times as long backwards over
+    In mixed precision on a CPU it is computed in fp32: PyTorch's kernel takes up to five times as long backwards over
     bf16, and forwards no less.
     """
     if not (query.device.type == "cpu" and torch.is_autocast_enabled("cpu")):

@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from distill.forms import Inputs
 from distill.matching import MATCHINGS
 from distill.objectives import OBJECTIVES, LayerObjective
 from distill.recipe import Optimization, Recipe, Term
 from distill.recipe_file import RECIPES
 from runs.files import content_hash
-from students.spec import Head, StudentSpec, uniform_spec
 
 FEATURES_END = 0.6
 """Share of a run that a loss over layers gets before the answers, as in the recipes that have two stages."""
@@ -31,19 +29,6 @@ class Shape:
     def name(self) -> str:
         """As in "4x312"."""
         return f"{self.layers}x{self.hidden_width}"
-
-    def spec(self, like: Inputs, head: Head) -> StudentSpec:
-        """The student with the words and positions of `like`."""
-        return uniform_spec(
-            self.layers,
-            self.hidden_width,
-            self.heads,
-            self.ffn_width,
-            vocabulary_size=like.vocabulary_size,
-            maximum_positions=like.maximum_positions,
-            token_types=like.token_types,
-            head=head,
-        )
 
 
 SMALL, LARGE = Shape(2, 192, 6, 768), Shape(4, 312, 12, 1200)

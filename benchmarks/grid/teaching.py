@@ -14,7 +14,8 @@ from distill.encoding import encode
 from distill.evaluation import answer
 from distill.examples import Split
 from distill.forms import students_inputs
-from grid.cells import Cell
+from grid.cells import Cell, Shape
+from students.spec import StudentSpec, uniform_spec
 
 
 def as_text(right: Any) -> str:
@@ -52,10 +53,25 @@ class Outcome:
         return asdict(self)
 
 
+def spec_of(room: Classroom, shape: Shape, embedding_width: int | None = None) -> StudentSpec:
+    """A student of a shape with the words and positions of the room's teacher, and the head of its task."""
+    like = students_inputs(room.model, room.tokenizer)
+    return uniform_spec(
+        shape.layers,
+        shape.hidden_width,
+        shape.heads,
+        shape.ffn_width,
+        embedding_width=embedding_width,
+        vocabulary_size=like.vocabulary_size,
+        maximum_positions=like.maximum_positions,
+        token_types=like.token_types,
+        head=room.kind.head_for(room.task.label_names),
+    )
+
+
 def teach(room: Classroom, cell: Cell) -> Outcome:
     """A student as the cell says, as it is after its last step: nothing is chosen on validation here."""
-    inputs = students_inputs(room.model, room.tokenizer)
-    spec = cell.shape.spec(inputs, room.kind.head_for(room.task.label_names))
+    spec = spec_of(room, cell.shape)
     with begun(room, spec, cell.recipe, cell.seed, steps=cell.steps) as run:
         start, lesson = perf_counter(), run.lesson
         train_briefly(lesson, run.batches, cell.recipe.optimization)

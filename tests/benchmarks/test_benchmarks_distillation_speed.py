@@ -10,6 +10,7 @@ from tiny_world import make_data, make_teacher
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import distillation_speed as contest  # noqa: E402
+from grid.cells import Shape  # noqa: E402
 from speed.clock import rate  # noqa: E402
 
 
@@ -34,8 +35,7 @@ def test_a_rival_stands_with_its_fastest_setting() -> None:
 
 def test_contenders_train_on_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAILORBIRD_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(contest, "PAIRS", (("mpnet", "1x16"),))
-    monkeypatch.setattr(contest, "SHAPES", {"1x16": (1, 16, 2, 32)})
+    monkeypatch.setattr(contest, "PAIRS", (("mpnet", Shape(1, 16, 2, 32)),))
     data = make_data(tmp_path / "data.csv")
     teacher = make_teacher(tmp_path / "teacher", data)
     files = {"folder": tmp_path / "scratch", "results": tmp_path / "r.json"}

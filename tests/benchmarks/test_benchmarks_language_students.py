@@ -14,6 +14,7 @@ from runs.errors import UserError
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import language_students as students  # noqa: E402
+from grid.cells import Shape  # noqa: E402
 
 
 def test_blocks_hold_all_words_once() -> None:
@@ -38,7 +39,7 @@ def test_what_is_there_is_not_taught_again(tmp_path: Path, monkeypatch: pytest.M
     with data.open(encoding="utf-8") as rows, texts.open("w", newline="", encoding="utf-8") as out:
         csv.writer(out).writerows([("text",), *((row["text"],) for row in csv.DictReader(rows))])
     teacher = make_teacher(tmp_path / "teacher", data)
-    tiny = students.Setting(1, 16, 2, 32, 16, "refitted", 8, 1e-3)
+    tiny = students.Setting(Shape(1, 16, 2, 32), 16, "refitted", 8, 1e-3)
     monkeypatch.setitem(students.SETTINGS, "masked-lm", tiny)
 
     def run(seeds: int) -> dict[str, object]:
