@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from threading import Thread
@@ -23,7 +24,7 @@ from grid.page import page
 from grid.teaching import references, spec_of, teach
 
 from distill.classroom import Classroom, classroom
-from distill.initialization import check_start
+from distill.initialization import check_start, find_initialization, random_weights
 from distill.tasks import load_task
 from distill.teachers import prepare_teacher
 from runs.errors import UserError
@@ -82,7 +83,12 @@ def missing(
 
 
 def can_start(room: Classroom, cell: Cell) -> bool:
-    """Whether this teacher can give the cell's student its start: whole layers need the teacher's own widths."""
+    """Whether this teacher can give the cell's student its start.
+
+    Whole layers need the teacher's own widths, and from a teacher of another kind than BERT nothing can be cut.
+    """
+    if find_initialization(cell.recipe.initialization) is random_weights:
+        return True
     try:
         check_start(cell.recipe.initialization, spec_of(room, cell.shape), room.student_form.config.spec_object)
     except UserError:
@@ -110,7 +116,9 @@ def prepare(results: Path, name: str, place: str, teacher: str | None) -> tuple[
     known = {cell.place for stage in STAGES for cell in cells_of(stage, name, steps, range(MOST_SEEDS))}
     have["cells"] = {place: cell for place, cell in have["cells"].items() if place in known}
     # What the workers would otherwise all make at once.
-    _ = room.train_logits, room.validation_logits, room.importance
+    _ = room.train_logits, room.validation_logits
+    with suppress(UserError):
+        _ = room.importance
     return have, steps
 
 

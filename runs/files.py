@@ -77,6 +77,10 @@ def read_yaml(path: Path, what: str = "file") -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"the {what} {path} does not exist.") from None
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        line = f" in line {mark.line + 1}" if mark else ""
+        raise UserError(f"the {what} {path} cannot be read as YAML: {problem.problem}{line}.") from None
     except (yaml.YAMLError, ValueError, OSError):
         raise UserError(f"the {what} {path} cannot be read as YAML.") from None
 

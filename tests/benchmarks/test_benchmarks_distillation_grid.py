@@ -6,8 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stock_models import write_stock
 from tiny_world import make_data, make_teacher
+from transformers import DebertaV2ForSequenceClassification, RobertaForSequenceClassification
 
+from distill.classroom import Classroom
+from distill.examples import Split, Task
+from distill.teachers import Teacher
 from runs.errors import UserError
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -98,6 +103,21 @@ def test_what_is_there_is_not_taught_again(tmp_path: Path, monkeypatch: pytest.M
     assert len(one) == 2 and len(two) == 4
     assert {place: two[place] for place in one} == one, "seconds of training among them, so nothing was done again"
     assert "| logits |" in (tmp_path / "p.md").read_text()
+
+
+def test_where_nothing_can_be_cut_from_a_teacher_students_start_at_random(tmp_path: Path) -> None:
+    words = ("good", "bad", "film")
+    cases = {"deberta-v2": (DebertaV2ForSequenceClassification, {"random"}),
+             "roberta": (RobertaForSequenceClassification, {"random", "refitted", "sliced"})}  # fmt: skip
+    for kind, (model, startable) in cases.items():
+        folder = write_stock(kind, tmp_path / kind, words, model, num_labels=2)
+        split = Split(("good film", "bad film"), None, (1, 0))
+        task = Task("tone", "", "", ("bad", "good"), split, split, split, kind)
+        room = Classroom(Teacher(folder, kind, "", 0, kind, 40, 1.0), task)
+        arms = {start: cells.recipe(cells.ANSWERS, start=start) for start in ("random", "refitted", "sliced")}
+        arms["whole layers"] = cells.recipe(cells.ANSWERS, start="teacher-layers")
+        made = (cells.Cell("start", "1x16", "tone", SHAPE, arm, how, 5, 0) for arm, how in arms.items())
+        assert {cell.arm for cell in made if grid.can_start(room, cell)} == startable
 
 
 def test_a_task_without_a_name_is_said(tmp_path: Path) -> None:

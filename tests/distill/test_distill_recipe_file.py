@@ -64,7 +64,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("batch_size: 16", "accumulate: 0", "accumulate of the optimization is 0: it must be a whole"),
         ("batch_size: 16", "average: 1", "needs a warmup and an average from 0 to below 1"),
         ("batch_size: 16", "accumulate: 1.5", "accumulate of the optimization is 1.5: it must be a whole"),
-        ("terms:", "terms: [", "cannot be read as YAML"),
+        ("terms:", "terms: [", "cannot be read as YAML: "),
         ("objective: hidden", "objective: [hidden]", "objective of a term is ['hidden']: it must be a name"),
         ("objective: hidden", "objective: 5", "objective of a term is 5: it must be a name"),
         ("matching: [[0, 1], 1]", "matching: 3", "the matching 3 must be one of first, "),
