@@ -11,6 +11,10 @@ from distill.features import Features
 from distill.objectives.contract import Match, layer_objective, masked_mean, masked_pair_mean
 
 SMALL = 1e-6
+VARIANCE = 1e-5
+"""Added to a channel's variance, as in norm layers: in bf16 a channel may well be constant over a short text's tokens,
+and a root has no gradient at 0."""
+
 HIDDEN = "hidden_states"
 
 
@@ -91,8 +95,7 @@ def _across_tokens(values: Tensor, mask: Tensor) -> Tensor:
     real = mask[..., None]
     count = real.sum(1, keepdim=True).clamp(min=1)
     centred = torch.where(real, values - torch.where(real, values, 0.0).sum(1, keepdim=True) / count, 0.0)
-    deviation = (centred.square().sum(1, keepdim=True) / count).sqrt()
-    return centred / (deviation + SMALL)
+    return centred * (centred.square().sum(1, keepdim=True) / count + VARIANCE).rsqrt()
 
 
 def _relational(ours: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:

@@ -116,6 +116,24 @@ class TestObjective:
         if name not in CROSS_ENTROPIES:
             assert same.item() == pytest.approx(0, abs=1e-5)
 
+    def test_tokens_and_texts_all_alike_have_gradients_that_are_numbers(self, name: str) -> None:
+        batch = make_batch()
+        seen, theirs = extract(sharp(STUDENT, 1), batch, ALL), extract(sharp(TEACHER, 0), batch, ALL)
+
+        def alike(features: Features) -> Features:
+            def flat(tensor: Tensor) -> Tensor:
+                return torch.full_like(tensor, 0.5).requires_grad_()
+
+            parts = {part: tuple(map(flat, getattr(features, part))) for part in (*TOKEN_WISE, "attention_scores")}
+            return replace(features, logits=flat(features.logits), **parts)
+
+        for teacher in (theirs, alike(theirs)):
+            flat = alike(seen)
+            loss = loss_between(name, flat, teacher, batch["labels"])
+            loss.backward()
+            leaves = (flat.logits, *(layer for part in ALL for layer in getattr(flat, part)))
+            assert loss.isfinite() and all(leaf.grad is None or leaf.grad.isfinite().all() for leaf in leaves)
+
     @pytest.mark.parametrize("spec", [STUDENT, ODD])
     def test_descending_it_lowers_it(self, name: str, spec: StudentSpec) -> None:
         teacher, student = sharp(TEACHER, 0), build_student(spec, 1)
