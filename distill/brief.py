@@ -5,7 +5,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from distill.batches import PlannedBatches
 from distill.lesson import Lesson
-from distill.numerics import training_device
+from distill.numerics import check_loss, training_device
 from distill.optimization import make_optimizer, make_schedule
 from distill.parts import parts_of
 from distill.recipe import Optimization
@@ -15,9 +15,12 @@ LAST_SHARE = 0.2
 
 
 def train_briefly(lesson: Lesson, batches: PlannedBatches, settings: Optimization) -> float:
-    """Train `lesson` in place over all batches; the mean loss over the last fifth of the steps."""
+    """Train `lesson` in place over all batches; the mean loss over the last fifth of the steps.
+
+    Raises `UserError` where that is no number any more.
+    """
     device = training_device()
-    lesson.keep_average(settings.average)
+    lesson.prepare(settings)
     lesson.to_device(device)
     lesson.train()
     optimizer = make_optimizer(lesson, settings)
@@ -40,4 +43,6 @@ def train_briefly(lesson: Lesson, batches: PlannedBatches, settings: Optimizatio
         lesson.average.swap()
     lesson.eval()
     last = max(1, round(len(losses) * LAST_SHARE))
-    return float(torch.stack(losses[-last:]).mean())
+    found = float(torch.stack(losses[-last:]).mean())
+    check_loss(found, len(losses))
+    return found

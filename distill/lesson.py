@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.adversarial import adversarial_loss
 from distill.averaging import Average
 from distill.batches import Batch
 from distill.counts import UNITS, counted
@@ -16,7 +17,7 @@ from distill.matching import Pairs, layer_pairs
 from distill.numerics import mixed_precision
 from distill.objectives import OBJECTIVES, AnswerObjective, Answers, LayerObjective, Match
 from distill.objectives.answers import TEMPERATURES, shifted
-from distill.recipe import Term
+from distill.recipe import Optimization, Term
 from distill.stored_features import Place, features_in, has_features, noted
 
 
@@ -75,10 +76,12 @@ class Lesson(nn.Module):
                     projections[_place(number, *widths)] = nn.Linear(*widths)
         self.projections = nn.ModuleDict(projections)
         self.average: Average | None = None
+        self.adversarial = 0.0
 
-    def keep_average(self, decay: float) -> None:
-        """Have a moving average of the student's weights from here on; none where `decay` is 0."""
-        self.average = Average(self.student, decay) if decay else None
+    def prepare(self, settings: Optimization) -> None:
+        """What the settings want of a lesson beside its optimizer: an average of the student's weights, moved words."""
+        self.average = Average(self.student, settings.average) if settings.average else None
+        self.adversarial = settings.adversarial
 
     @property
     def teachers(self) -> list[Any]:
@@ -103,7 +106,11 @@ class Lesson(nn.Module):
         For a part of a batch, which says with `whole` what the whole counts, its share of the whole batch's loss
         (`distill.parts`).
         """
-        inputs: Batch = batch
+        if self.adversarial and self.training:
+            return {"loss": adversarial_loss(self.student, lambda: self._loss(batch), self.adversarial)}
+        return {"loss": self._loss(batch)}
+
+    def _loss(self, inputs: Batch) -> Tensor:
         share_done = float(inputs["share_done"])
         shares = self._shares(inputs)
         active = [(number, term) for number, term in self._active(share_done) if shares[number] > 0]
@@ -125,7 +132,7 @@ class Lesson(nn.Module):
                     assert teacher is not None
                     loss = self._layers(number, objective, student, teacher)
                 total = total + term.weight_at(share_done) * shares[number] * loss
-        return {"loss": total}
+        return total
 
     def _teachers_features(self, inputs: Batch, wants: frozenset[str], asked: bool) -> Features | None:
         """What the batch brings of the teacher, or what it shows when it is run; None where nothing is wanted."""

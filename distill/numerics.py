@@ -1,6 +1,10 @@
 """Where training runs and in which number format: the accelerator if there is one, bf16 where the processor has it."""
 
+from math import isfinite
+
 import torch
+
+from runs.errors import UserError
 
 
 def training_device() -> torch.device:
@@ -18,3 +22,12 @@ def bf16_helps(device: torch.device) -> bool:
 def mixed_precision(device: torch.device) -> torch.autocast:
     """bf16 matrix products where they help, fp32 everywhere else; weights stay fp32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16_helps(device))
+
+
+def check_loss(loss: float, step: int) -> None:
+    """Raise `UserError` where training has left the numbers."""
+    if not isfinite(loss):
+        raise UserError(
+            f"the loss was {loss} within the first {step:,} steps, so that nothing more can be learnt: choose a recipe "
+            "with a smaller learning_rate, or with other losses."
+        )

@@ -85,6 +85,9 @@ class Optimization:
     average: float = 0.0
     """Share that a moving average of the weights keeps of itself at each step; what is taught ends with that average.
     0: it ends as it is after its last step."""
+    adversarial: float = 0.0
+    """How far each text's word embeddings are moved to where its loss grows, to be learnt from as well
+    (`distill.adversarial`). 0: not at all."""
 
     def __post_init__(self) -> None:
         """Numbers must make sense."""
@@ -103,10 +106,10 @@ class Optimization:
                 raise UserError(
                     f"{name} of the optimization is {value!r}: it must be a whole number of at least {least}."
                 )
-        if not (0 <= self.warmup < 1 and 0 <= self.weight_decay < inf and 0 <= self.average < 1):
-            raise UserError(
-                "the optimization needs a warmup and an average from 0 to below 1, and a weight_decay of at least 0."
-            )
+        if not (0 <= self.warmup < 1 and 0 <= self.average < 1):
+            raise UserError("the optimization needs a warmup and an average from 0 to below 1.")
+        if not (0 <= self.weight_decay < inf and 0 <= self.adversarial < inf):
+            raise UserError("the optimization needs a weight_decay and an adversarial distance of at least 0.")
 
     @property
     def examples_per_step(self) -> int:

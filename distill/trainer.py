@@ -19,7 +19,7 @@ from distill.averaging import averaged
 from distill.batches import Batch, PlannedBatches
 from distill.curve import Curve
 from distill.lesson import Lesson
-from distill.numerics import training_device
+from distill.numerics import check_loss, training_device
 from distill.optimization import make_optimizer, make_schedule
 from distill.parts import parts_of
 from distill.recipe import Optimization
@@ -52,7 +52,10 @@ class _TakeAverage(TrainerCallback):
 
 
 class _Watch(TrainerCallback):
-    """Takes a point of the curve wherever a checkpoint is due, and at the end; the first process says when it is."""
+    """Looks at the loss, and takes a point of the curve if there is one, wherever a checkpoint is due, and at the end.
+
+    The first process has the curve and says when it is done.
+    """
 
     def __init__(self, curve: Curve | None, every: int, losses: list[torch.Tensor], lesson: Lesson) -> None:
         self._curve, self._every, self._losses, self._lesson = curve, every, losses, lesson
@@ -63,6 +66,7 @@ class _Watch(TrainerCallback):
         loss = float(torch.stack(self._losses).mean()) if self._losses else 0.0
         self._losses.clear()
         loss = team().total(loss)
+        check_loss(loss, state.global_step)
         if self._curve is not None:
             with averaged(self._lesson.average):
                 self._curve.add(state.global_step, loss)
@@ -144,14 +148,14 @@ def train(
     is judged and what it ends with.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lesson.keep_average(settings.average)
+    lesson.prepare(settings)
     checkpoint = newest_checkpoint(folder, progress.say)
     done = step_of(checkpoint) if checkpoint else 0
     if curve is not None and curve.resume(done):
         curve.restore()
         lesson.eval()
         return
-    work = _Work(lesson, batches, settings, folder, checkpoint, checkpoint_steps, seed, curve is not None)
+    work = _Work(lesson, batches, settings, folder, checkpoint, checkpoint_steps, seed)
     with progress.task(label, len(batches), done) as task:
         if team().size > 1:
             lesson.to_device(torch.device("cpu"))
@@ -181,7 +185,6 @@ class _Work:
     checkpoint: Path | None
     checkpoint_steps: int
     seed: int
-    has_curve: bool
 
 
 def _run(work: _Work, callbacks: Sequence[TrainerCallback] = (), curve: Curve | None = None) -> None:
@@ -212,12 +215,12 @@ def _run(work: _Work, callbacks: Sequence[TrainerCallback] = (), curve: Curve | 
     # One process trains on one GPU; several GPUs are torchrun's.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     losses: list[torch.Tensor] = []
-    watch = [_Watch(curve, work.checkpoint_steps, losses, work.lesson)] if work.has_curve else []
+    watch = _Watch(curve, work.checkpoint_steps, losses, work.lesson)
     trainer = DistillTrainer(
         model=work.lesson,
         args=arguments,
         train_dataset=work.batches,
-        callbacks=[_TakeAverage(work.lesson), *callbacks, *watch],
+        callbacks=[_TakeAverage(work.lesson), *callbacks, watch],
         optimizers=(optimizer, make_schedule(optimizer, settings, len(work.batches))),
     )
     trainer.losses, trainer.accumulate = losses, settings.accumulate
