@@ -38,10 +38,13 @@ def test_contenders_train_on_the_same_batches(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(contest, "PAIRS", (("mpnet", Shape(1, 16, 2, 32)),))
     data = make_data(tmp_path / "data.csv")
     teacher = make_teacher(tmp_path / "teacher", data)
+    # Each is a process of its own, which takes seconds to begin.
+    some, every = ("ours", "trainer"), contest.contenders
+    monkeypatch.setattr(contest, "contenders", lambda *about: {name: every(*about)[name] for name in some})
     files = {"folder": tmp_path / "scratch", "results": tmp_path / "r.json"}
     contest.main(str(data), str(teacher), rounds=1, steps=5, warmup=1, threads=1, **files)
     stored = json.loads((tmp_path / "r.json").read_text())
     rates = stored["pairs"]["mpnet-1x16"]["samples_per_second"]
-    assert set(rates) >= {"ours", "ours-all-words", "trainer"} and min(rates.values()) > 0
+    assert set(rates) == {"ours", "trainer"} and min(rates.values()) > 0
     contest.main(str(data), str(teacher), rounds=1, steps=5, warmup=1, threads=1, **files)
     assert json.loads((tmp_path / "r.json").read_text()) == stored, "what is there is not timed again"
