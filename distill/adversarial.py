@@ -31,18 +31,21 @@ def _words_moved(words: nn.Module, by: Tensor) -> Iterator[None]:
         hook.remove()
 
 
-def adversarial_loss(model: Any, loss_of: Callable[[], Tensor], distance: float) -> Tensor:
-    """Mean of the loss as it is and of the loss with every text's word embeddings moved by `distance`.
+def adversarial_loss(model: Any, loss_of: Callable[[], Tensor], mask: Tensor, distance: float) -> Tensor:
+    """Mean of the loss as it is and of the loss with every text's word embeddings moved.
 
-    r = distance · g / ‖g‖, where g [S, w] is the gradient of the loss by the word embeddings of one text (Miyato, Dai
-    and Goodfellow 2017, arXiv 1605.07725; their embeddings are normalised before, these are left as the model has
-    them). `loss_of` runs `model` on the batch once and is called twice; a step takes a good two times as long.
+    r = distance · m · g / ‖g‖, where g [S, w] is the gradient of the loss by the word embeddings of one text and m the
+    mean length of those (Miyato, Dai and Goodfellow 2017, arXiv 1605.07725, who bring all embeddings to one length
+    first). `mask` [B, S] is 1 for a token and 0 for padding. `loss_of` runs `model` on the batch once and is called
+    twice; a step takes a good two times as long.
     """
     words = model.base_model.get_input_embeddings()
     with _words_seen(words) as seen:
         plain = loss_of()
     (gradient,) = torch.autograd.grad(plain, seen[0], retain_graph=True)
-    length = gradient.flatten(1).float().norm(dim=1).clamp(min=TINY)
-    with _words_moved(words, distance * gradient / length[:, None, None]):
+    lengths = torch.where(mask.bool(), seen[0].detach().float().norm(dim=-1), 0.0)
+    mean_length = lengths.sum(1) / mask.sum(1).clamp(min=1)
+    scale = distance * mean_length / gradient.flatten(1).float().norm(dim=1).clamp(min=TINY)
+    with _words_moved(words, gradient * scale[:, None, None]):
         moved = loss_of()
     return (plain + moved) / 2

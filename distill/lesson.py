@@ -107,7 +107,8 @@ class Lesson(nn.Module):
         (`distill.parts`).
         """
         if self.adversarial and self.training:
-            return {"loss": adversarial_loss(self.student, lambda: self._loss(batch), self.adversarial)}
+            mask = batch["attention_mask"]
+            return {"loss": adversarial_loss(self.student, lambda: self._loss(batch), mask, self.adversarial)}
         return {"loss": self._loss(batch)}
 
     def _loss(self, inputs: Batch) -> Tensor:

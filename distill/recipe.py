@@ -86,8 +86,8 @@ class Optimization:
     """Share that a moving average of the weights keeps of itself at each step; what is taught ends with that average.
     0: it ends as it is after its last step."""
     adversarial: float = 0.0
-    """How far each text's word embeddings are moved to where its loss grows, to be learnt from as well
-    (`distill.adversarial`). 0: not at all."""
+    """How far all word embeddings of a text together are moved to where its loss grows, to be learnt from as well: a
+    share of their mean length (`distill.adversarial`). 0: not at all."""
 
     def __post_init__(self) -> None:
         """Numbers must make sense."""
@@ -110,6 +110,11 @@ class Optimization:
             raise UserError("the optimization needs a warmup and an average from 0 to below 1.")
         if not (0 <= self.weight_decay < inf and 0 <= self.adversarial < inf):
             raise UserError("the optimization needs a weight_decay and an adversarial distance of at least 0.")
+
+    @property
+    def work(self) -> float:
+        """How many times the arithmetic of a plain step, a forward pass and two for its gradients, a step has."""
+        return 7 / 3 if self.adversarial else 1.0
 
     @property
     def examples_per_step(self) -> int:

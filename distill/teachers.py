@@ -22,7 +22,7 @@ from distill.fitting import (
     labels_note,
     say_all,
 )
-from distill.kinds import KINDS
+from distill.kinds import KINDS, LanguageModel
 from distill.label_names import reorder_labels
 from distill.lesson import Lesson
 from distill.masking import Masking, masking_of
@@ -35,13 +35,24 @@ from runs.files import content_hash, folder_atomic, read_json, remove_leftovers,
 from runs.home import home_folder
 from runs.progress import Progress
 from students.bert import load_model
+from students.spec import HeadKind
 
 SCHEMA = 1
 TEACHER_FILE = "teacher.json"
 CHECKPOINT_STEPS = 100
-FINE_TUNING = Optimization(
-    learning_rate=1e-4, epochs=2, warmup=0.06, minimum_steps=600, steps_per_class=12, average=0.99
-)
+
+
+def fine_tuning(kind: HeadKind) -> Optimization:
+    """How a teacher is fitted where nobody says how; a language model's long steps are not doubled by moved words."""
+    return Optimization(
+        learning_rate=1e-4,
+        epochs=2,
+        warmup=0.06,
+        minimum_steps=600,
+        steps_per_class=12,
+        average=0.99,
+        adversarial=0.0 if isinstance(KINDS[kind], LanguageModel) else 0.2,
+    )
 
 
 @dataclass(frozen=True)
@@ -101,14 +112,16 @@ def _read(folder: Path) -> Teacher:
 
 
 def prepare_teacher(
-    source: str | None, task: Task, progress: Progress, seed: int = 0, training: Optimization = FINE_TUNING
+    source: str | None, task: Task, progress: Progress, seed: int = 0, training: Optimization | None = None
 ) -> Teacher:
     """The teacher that `--teacher` names, fitted to the task; found again by content, resumed after a kill.
 
     A classifier for the task's labels is used as it is, its answers in the task's order, and so is a language model;
-    one for another number of labels, or any other encoder, gets a new head and is fine-tuned. Raises `UserError` where
+    one for another number of labels, or any other encoder, gets a new head and is fine-tuned, as `fine_tuning` has it
+    without a `training`. Raises `UserError` where
     `source` is missing or not a model that can be read, or does not go with the task (`distill.fitting`).
     """
+    training = training or fine_tuning(task.kind)
     looked = look_at(source, task.kind, progress)
     checkpoint, found, tokenizer = looked.folder, looked.found, load_tokenizer(looked.folder)
     check_fit(found, tokenizer, task)
@@ -117,8 +130,8 @@ def prepare_teacher(
     if order is not None:
         model, whole = with_own_head(checkpoint, task)
         order = order if whole else None
-    fine_tuning = {**asdict(training), "seed": seed} if order is None else None
-    content = [SCHEMA, weights_hash(checkpoint), task.content_hash, fine_tuning, MAXIMUM_LENGTH]
+    fitted_by = {**asdict(training), "seed": seed} if order is None else None
+    content = [SCHEMA, weights_hash(checkpoint), task.content_hash, fitted_by, MAXIMUM_LENGTH]
     moved = order is not None and order != tuple(range(len(order)))
     identity = content_hash([*content, order] if moved else content, 16)
     place = home_folder("teachers") / identity
@@ -149,7 +162,7 @@ def prepare_teacher(
             model.cpu().save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             record = {field.name: getattr(teacher, field.name) for field in fields(Teacher) if field.name != "folder"}
-            record |= {"schema": SCHEMA, "fine_tuning": fine_tuning, "task": task.name}
+            record |= {"schema": SCHEMA, "fine_tuning": fitted_by, "task": task.name}
             write_json_atomic(folder / TEACHER_FILE, record)
         shutil.rmtree(work, ignore_errors=True)
     progress.say(f"teacher {found.name}: {parameters / 1e6:.1f} M parameters, validation {task.metric} {score:.1%}")

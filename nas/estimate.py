@@ -63,8 +63,8 @@ def forecast(
 ) -> Forecast:
     """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first.
 
-    `teacher_steps` and `final_steps` are what fine-tuning and the recipe ask for themselves; of `copies` the teacher is
-    asked anew while a student is distilled.
+    `teacher_steps`, counted in plain ones, and `final_steps` are what fine-tuning and the recipe ask for themselves; of
+    `copies` the teacher is asked anew while a student is distilled.
     """
     asking = step_seconds(teacher_ms, workload, tokens, batch_size) / FORWARDS if copies else 0.0
     planned = {"teacher": teacher_steps * step_seconds(teacher_ms, workload, tokens, batch_size)}

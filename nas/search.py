@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.recipe_file import RECIPES
-from distill.teachers import FINE_TUNING, prepare_teacher
+from distill.teachers import fine_tuning, prepare_teacher
 from export.items import Checkpoint
 from nas.budget import Budget
 from nas.candidates import finalists_of, time_finalists, try_candidates
@@ -145,13 +145,14 @@ def _done(run: RunFolder, budgets: tuple[Budget, ...]) -> dict[str, float]:
 def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
     recipe = RECIPES[METHODS[settings.method].recipe]
     optimization = recipe.optimization
+    fitting = fine_tuning(ground.task.kind)
     size = len(ground.task.train), len(ground.task.label_names)
     return forecast(
         EFFORTS[settings.effort],
         ground.workload,
         {budget.label: budget.latency_ms for budget in ground.budgets},
         teacher_ms=float(ground.profile.predictor.predict([ground.teacher_spec], ground.workload)[0]),
-        teacher_steps=0 if ground.teacher_fitted else FINE_TUNING.steps(*size),
+        teacher_steps=0 if ground.teacher_fitted else round(fitting.work * fitting.steps(*size)),
         final_steps=optimization.steps(*size),
         train_size=size[0],
         tokens=ground.mean_tokens,

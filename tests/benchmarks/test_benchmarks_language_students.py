@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiny_world import make_data, make_teacher
 
-from distill.teachers import FINE_TUNING, prepare_teacher
+from distill.teachers import fine_tuning, prepare_teacher
 from runs.errors import UserError
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -44,7 +44,7 @@ def test_what_is_there_is_not_taught_again(tmp_path: Path, monkeypatch: pytest.M
     teacher = make_teacher(tmp_path / "teacher", data)
     tiny = students.Setting(Shape(1, 16, 2, 32), 16, "refitted", 8, 1e-3)
     monkeypatch.setitem(students.SETTINGS, "masked-lm", tiny)
-    brief = replace(FINE_TUNING, minimum_steps=20, epochs=1e-9)
+    brief = replace(fine_tuning("masked-lm"), minimum_steps=20, epochs=1e-9)
     monkeypatch.setattr(students, "prepare_teacher", partial(prepare_teacher, training=brief))
 
     def run(seeds: int) -> dict[str, object]:

@@ -38,21 +38,22 @@ def test_every_text_is_moved_by_the_distance_and_padding_is_not() -> None:
     handle = model.base_model.embeddings.norm.register_forward_hook(
         lambda module, inputs, output: seen.append(inputs[0])
     )
-    adversarial_loss(model, lambda: cross_entropy(model, IDS, mask), 0.7)
+    adversarial_loss(model, lambda: cross_entropy(model, IDS, mask), mask, 0.7)
     handle.remove()
     moved = seen[1] - seen[0]
-    assert moved.flatten(1).norm(dim=1).tolist() == pytest.approx([0.7] * 3, rel=1e-4)
+    lengths = model.base_model.get_input_embeddings()(IDS).norm(dim=-1)
+    wanted = [0.7 * one[: int(real)].mean().item() for one, real in zip(lengths, mask.sum(1), strict=True)]
+    assert moved.flatten(1).norm(dim=1).tolist() == pytest.approx(wanted, rel=1e-4)
     assert moved[1, 4:].abs().max() == 0
-    with torch.no_grad():
-        model.base_model.get_input_embeddings()(IDS)
-    assert len(seen) == 2, "no hook is left"
+    model(IDS, mask)
+    assert len(seen) == 2 and not model.base_model.embeddings.word._forward_hooks, "no hook is left"
 
 
 def test_the_loss_is_the_mean_of_both_and_the_second_is_greater() -> None:
     model, mask = build_student(SPEC, 0), torch.ones_like(IDS)
     plain = cross_entropy(model, IDS, mask).item()
     losses = [
-        adversarial_loss(model, lambda: cross_entropy(model, IDS, mask), far).item() for far in (0.0, 0.004, 0.008)
+        adversarial_loss(model, lambda: cross_entropy(model, IDS, mask), mask, far).item() for far in (0.0, 0.05, 0.1)
     ]
     assert losses[0] == pytest.approx(plain, rel=1e-5)
     # Near by the loss is a plane, so that it grows in proportion to the distance.
@@ -65,7 +66,7 @@ def test_stock_teachers_can_have_their_words_moved(kind: str, tmp_path: Path) ->
     model, _ = stock_with_head(folder, Head("classification", 3), ("a", "b", "c"), 0)
     mask = torch.ones_like(IDS)
     plain = cross_entropy(model, IDS, mask).item()
-    loss = adversarial_loss(model.eval(), lambda: cross_entropy(model, IDS, mask), 0.5)
+    loss = adversarial_loss(model.eval(), lambda: cross_entropy(model, IDS, mask), mask, 0.5)
     loss.backward()
     assert loss.item() > plain
     assert all(weight.grad is None or weight.grad.isfinite().all() for weight in model.parameters())
