@@ -168,7 +168,8 @@ def shapes() -> Tables:
 
 @stage("length")
 def lengths() -> Tables:
-    """Longer runs, larger steps, and copies of the texts with words replaced (`augment`), taught by answers alone."""
+    """Longer runs, larger steps, copies of the texts with words replaced (`augment`), and words moved to where the loss
+    grows (`adversarial`), taught by answers alone."""
     arms = {
         f"{steps} steps{f', {copies} copies' if copies else ''}{', rate 6e-4' if rate > 3e-4 else ''}": recipe(
             ANSWERS, steps=steps, augment=copies, learning_rate=rate
@@ -176,6 +177,9 @@ def lengths() -> Tables:
         for steps, copies, rate in ((500, 0, 3e-4), (500, 4, 3e-4), (500, 0, 6e-4), (2000, 0, 3e-4), (2000, 4, 3e-4),
                                     (2000, 4, 6e-4), (2000, 9, 6e-4))
     }  # fmt: skip
+    plain = recipe(ANSWERS, steps=500)
+    moved = replace(plain.optimization, adversarial=0.2)
+    arms["500 steps, words moved"] = replace(plain, optimization=moved)
     return {SMALL.name: of(SMALL, arms)}
 
 
