@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import cleandoc
 from math import sqrt
 from typing import Any
 
@@ -161,5 +162,5 @@ def page(results: Results, notes: str) -> str:
         draw = shipped_table if stage == AS_SHIPPED else stage_table
         tables = [line for table in make() for line in draw(results, stage, table)]
         if tables:
-            lines += [f"### {TITLES[stage]}", "", (make.__doc__ or "").strip(), "", *tables]
+            lines += [f"### {TITLES[stage]}", "", cleandoc(make.__doc__ or ""), "", *tables]
     return "\n".join(lines).rstrip() + "\n"
