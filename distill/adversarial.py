@@ -1,51 +1,54 @@
-"""Adversarial training: a batch's loss beside the loss after its words were moved to where it grows fastest."""
+"""Adversarial training: a batch is learnt from as it is, and with its words moved to where its loss grows fastest."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from distill.batches import Batch
+
+MOVED = "moved"
+"""Key of a batch: what is added to its word embeddings, [B, S, w]."""
+
 TINY = 1e-12
 """Keeps a text whose loss no word can change where it is."""
 
 
-@contextmanager
-def _words_seen(words: nn.Module) -> Iterator[list[Tensor]]:
-    """Collects what the word embedding gives, [B, S, w]."""
-    seen: list[Tensor] = []
-    hook = words.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    try:
-        yield seen
-    finally:
-        hook.remove()
+def words_of(model: Any) -> nn.Module:
+    """The word embedding."""
+    found: nn.Module = model.base_model.get_input_embeddings()
+    return found
 
 
 @contextmanager
-def _words_moved(words: nn.Module, by: Tensor) -> Iterator[None]:
-    hook = words.register_forward_hook(lambda module, inputs, output: output + by.to(output.dtype))
+def words_moved(model: Any, by: Tensor) -> Iterator[None]:
+    """While it lasts `by` [B, S, w] is added to what the model's word embedding gives."""
+    hook = words_of(model).register_forward_hook(lambda module, inputs, output: output + by.to(output.dtype))
     try:
         yield
     finally:
         hook.remove()
 
 
-def adversarial_loss(model: Any, loss_of: Callable[[], Tensor], mask: Tensor, distance: float) -> Tensor:
-    """Mean of the loss as it is and of the loss with every text's word embeddings moved.
+def passes(model: Any, batch: Batch, distance: float) -> Iterator[tuple[Batch, bool]]:
+    """What a step learns from one after the other, and whether it is the last: the batch alone where `distance` is 0.
 
-    r = distance · m · g / ‖g‖, where g [S, w] is the gradient of the loss by the word embeddings of one text and m the
-    mean length of those (Miyato, Dai and Goodfellow 2017, arXiv 1605.07725, who bring all embeddings to one length
-    first). `mask` [B, S] is 1 for a token and 0 for padding. `loss_of` runs `model` on the batch once and is called
-    twice; a step takes a good two times as long.
+    Otherwise the batch with words that are not moved yet, and then, once its loss has gone backwards, with words moved
+    by r = distance · m · g / ‖g‖, where g [S, w] is the gradient of the loss by the word embeddings of one text and m
+    their mean length (Miyato, Dai and Goodfellow 2017, arXiv 1605.07725, who bring all embeddings to one length first).
+    Each counts for half. A step takes twice as long.
     """
-    words = model.base_model.get_input_embeddings()
-    with _words_seen(words) as seen:
-        plain = loss_of()
-    (gradient,) = torch.autograd.grad(plain, seen[0], retain_graph=True)
-    lengths = torch.where(mask.bool(), seen[0].detach().float().norm(dim=-1), 0.0)
-    mean_length = lengths.sum(1) / mask.sum(1).clamp(min=1)
-    scale = distance * mean_length / gradient.flatten(1).float().norm(dim=1).clamp(min=TINY)
-    with _words_moved(words, gradient * scale[:, None, None]):
-        moved = loss_of()
-    return (plain + moved) / 2
+    if not distance:
+        yield batch, True
+        return
+    with torch.no_grad():
+        words = words_of(model)(batch["input_ids"])
+    mask = batch["attention_mask"]
+    mean_length = torch.where(mask.bool(), words.float().norm(dim=-1), 0.0).sum(1) / mask.sum(1).clamp(min=1)
+    still = torch.zeros_like(words).requires_grad_()
+    yield {**batch, MOVED: still}, False
+    assert still.grad is not None
+    scale = distance * mean_length / still.grad.flatten(1).float().norm(dim=1).clamp(min=TINY)
+    yield {**batch, MOVED: still.grad * scale[:, None, None]}, True

@@ -29,9 +29,10 @@ def train_briefly(lesson: Lesson, batches: PlannedBatches, settings: Optimizatio
     for step in range(len(batches)):
         loss = torch.zeros((), device=device)
         for part in parts_of(lesson, batches[step], settings.accumulate):
-            term = lesson(**{name: tensor.to(device) for name, tensor in part.items()})["loss"]
-            term.backward()
-            loss += term.detach()
+            for inputs, _ in lesson.passes({name: tensor.to(device) for name, tensor in part.items()}):
+                term = lesson(**inputs)["loss"]
+                term.backward()
+                loss += term.detach()
         clip_grad_norm_(lesson.parameters(), settings.clip)
         optimizer.step()
         schedule.step()

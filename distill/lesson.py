@@ -1,12 +1,12 @@
 """A lesson: student, teacher and a recipe's terms as one module whose forward pass is the loss of a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from distill.adversarial import adversarial_loss
+from distill.adversarial import MOVED, passes, words_moved
 from distill.averaging import Average
 from distill.batches import Batch
 from distill.counts import UNITS, counted
@@ -106,10 +106,17 @@ class Lesson(nn.Module):
         For a part of a batch, which says with `whole` what the whole counts, its share of the whole batch's loss
         (`distill.parts`).
         """
-        if self.adversarial and self.training:
-            mask = batch["attention_mask"]
-            return {"loss": adversarial_loss(self.student, lambda: self._loss(batch), mask, self.adversarial)}
-        return {"loss": self._loss(batch)}
+        if MOVED not in batch:
+            return {"loss": self._loss(batch)}
+        with words_moved(self.student, batch[MOVED]):
+            return {"loss": self._loss(batch) / 2}
+
+    def passes(self, batch: Batch) -> Iterator[tuple[Batch, bool]]:
+        """What `forward` is to be given one after the other for one batch, and whether it is the last.
+
+        The loss of each has to have gone backwards before the next is asked for (`distill.adversarial`).
+        """
+        return passes(self.student, batch, self.adversarial)
 
     def _loss(self, inputs: Batch) -> Tensor:
         share_done = float(inputs["share_done"])

@@ -105,14 +105,15 @@ class DistillTrainer(Trainer):
         model.train()
         total = torch.zeros((), device=self.args.device)
         us = team()
-        parts = parts_of(cast(Lesson, self.model), inputs, self.accumulate, us.rank, us.size)
+        lesson = cast(Lesson, self.model)
+        parts = parts_of(lesson, inputs, self.accumulate, us.rank, us.size)
         for place, part in enumerate(parts):
-            last = place == len(parts) - 1
-            with nullcontext() if last else self.accelerator.no_sync(model):
-                loss = model(**self._prepare_inputs(part))["loss"]
-                # The mean that is taken over processes must be the sum of their shares.
-                self.accelerator.backward(loss * us.size)
-            total += loss.detach()
+            for given, last in lesson.passes(self._prepare_inputs(part)):
+                with nullcontext() if last and place == len(parts) - 1 else self.accelerator.no_sync(model):
+                    loss = model(**given)["loss"]
+                    # The mean that is taken over processes must be the sum of their shares.
+                    self.accelerator.backward(loss * us.size)
+                total += loss.detach()
         self.losses.append(total)
         return total
 

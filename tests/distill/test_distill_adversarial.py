@@ -2,18 +2,21 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from stock_models import MODELS, write_stock
-from torch import Tensor
 
-from distill.adversarial import adversarial_loss
+from distill.batches import Batch
 from distill.brief import train_briefly
 from distill.classroom import classroom
 from distill.course import begun
 from distill.distillation import distil
 from distill.examples import Task
+from distill.lesson import Lesson
+from distill.parts import parts_of
+from distill.recipe import Term
 from distill.recipe_file import RECIPES
 from distill.stock_teachers import stock_with_head
 from distill.teachers import Teacher
@@ -27,48 +30,78 @@ IDS = torch.randint(5, 30, (3, 7), generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 2, 1])
 
 
-def cross_entropy(model: object, ids: Tensor, mask: Tensor) -> Tensor:
-    return torch.nn.functional.cross_entropy(model(input_ids=ids, attention_mask=mask).logits, LABELS)  # type: ignore[operator]
+def batch_of(short: bool = False) -> Batch:
+    mask = torch.ones_like(IDS)
+    if short:
+        mask[1, 4:] = 0
+    return {"input_ids": IDS, "attention_mask": mask, "token_type_ids": torch.zeros_like(IDS), "labels": LABELS,
+            "share_done": torch.tensor(0.0)}  # fmt: skip
+
+
+def lesson_of(model: Any, distance: float) -> Lesson:
+    lesson = Lesson(model, (Term("labels"),))
+    lesson.prepare(replace(RECIPES["labels"].optimization, adversarial=distance))
+    return lesson
+
+
+def learnt(lesson: Lesson, batch: Batch) -> list[float]:
+    """Losses of the passes over a batch, each gone backwards."""
+    losses = []
+    for given, _ in lesson.passes(batch):
+        loss = lesson(**given)["loss"]
+        loss.backward()
+        losses.append(loss.item())
+    return losses
 
 
 def test_every_text_is_moved_by_the_distance_and_padding_is_not() -> None:
     model, seen = build_student(SPEC, 0), []
-    mask = torch.ones_like(IDS)
-    mask[1, 4:] = 0
-    handle = model.base_model.embeddings.norm.register_forward_hook(
-        lambda module, inputs, output: seen.append(inputs[0])
-    )
-    adversarial_loss(model, lambda: cross_entropy(model, IDS, mask), mask, 0.7)
+    norm, batch = model.base_model.embeddings.norm, batch_of(short=True)
+    handle = norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    learnt(lesson_of(model, 0.7), batch)
     handle.remove()
-    moved = seen[1] - seen[0]
+    still, moved = seen
     lengths = model.base_model.get_input_embeddings()(IDS).norm(dim=-1)
-    wanted = [0.7 * one[: int(real)].mean().item() for one, real in zip(lengths, mask.sum(1), strict=True)]
-    assert moved.flatten(1).norm(dim=1).tolist() == pytest.approx(wanted, rel=1e-4)
-    assert moved[1, 4:].abs().max() == 0
-    model(IDS, mask)
-    assert len(seen) == 2 and not model.base_model.embeddings.word._forward_hooks, "no hook is left"
+    real = batch["attention_mask"].sum(1)
+    wanted = [0.7 * one[: int(count)].mean().item() for one, count in zip(lengths, real, strict=True)]
+    assert (moved - still).flatten(1).norm(dim=1).tolist() == pytest.approx(wanted, rel=1e-4)
+    assert (moved - still)[1, 4:].abs().max() == 0
+    assert not model.base_model.embeddings.word._forward_hooks, "no hook is left"
 
 
-def test_the_loss_is_the_mean_of_both_and_the_second_is_greater() -> None:
-    model, mask = build_student(SPEC, 0), torch.ones_like(IDS)
-    plain = cross_entropy(model, IDS, mask).item()
-    losses = [
-        adversarial_loss(model, lambda: cross_entropy(model, IDS, mask), mask, far).item() for far in (0.0, 0.05, 0.1)
-    ]
-    assert losses[0] == pytest.approx(plain, rel=1e-5)
+def test_halves_of_both_losses_and_the_second_is_greater() -> None:
+    model = build_student(SPEC, 0)
+    (plain,) = learnt(lesson_of(model, 0.0), batch_of())
+    gains = []
+    for distance in (0.05, 0.1):
+        still, moved = learnt(lesson_of(model, distance), batch_of())
+        assert still == pytest.approx(plain / 2, rel=1e-5)
+        gains.append(moved - still)
     # Near by the loss is a plane, so that it grows in proportion to the distance.
-    assert losses[1] > plain and losses[2] - plain == pytest.approx(2 * (losses[1] - plain), rel=0.1)
+    assert gains[0] > 0 and gains[1] == pytest.approx(2 * gains[0], rel=0.1)
+
+
+def test_parts_of_a_batch_move_its_words_as_the_whole_does() -> None:
+    """Words are moved text by text, so that no text's way depends on what it is learnt with."""
+    gradients = []
+    for count, distance in ((1, 3.0), (3, 3.0), (1, 0.0)):
+        model = build_student(SPEC, 0)
+        lesson = lesson_of(model, distance)
+        for part in parts_of(lesson, batch_of(short=True), count):
+            learnt(lesson, part)
+        found = [weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]
+        gradients.append(torch.cat(found))
+    whole, parts, still = gradients
+    # Matrix products may be in bf16.
+    assert float((whole - parts).norm()) < 0.02 * float(whole.norm()) < 0.1 * float((whole - still).norm())
 
 
 @pytest.mark.parametrize("kind", sorted(set(MODELS) - {"llama"}))
 def test_stock_teachers_can_have_their_words_moved(kind: str, tmp_path: Path) -> None:
     folder = write_stock(kind, tmp_path, tuple(f"w{number}" for number in range(25)))
     model, _ = stock_with_head(folder, Head("classification", 3), ("a", "b", "c"), 0)
-    mask = torch.ones_like(IDS)
-    plain = cross_entropy(model, IDS, mask).item()
-    loss = adversarial_loss(model.eval(), lambda: cross_entropy(model, IDS, mask), mask, 0.5)
-    loss.backward()
-    assert loss.item() > plain
+    still, moved = learnt(lesson_of(model.eval(), 0.5), batch_of())
+    assert moved > still
     assert all(weight.grad is None or weight.grad.isfinite().all() for weight in model.parameters())
 
 

@@ -17,7 +17,8 @@ RECIPE = """
 terms:
   - {objective: hidden, end: 0.4}
   - {objective: logits, temperature: 2.0, start: 0.4}
-optimization: {learning_rate: 1.0e-3, epochs: 1, batch_size: 16, accumulate: 2, average: 0.9, minimum_steps: 30}
+optimization: {learning_rate: 1.0e-3, epochs: 1, batch_size: 16, accumulate: 2, average: 0.9, adversarial: 0.2,
+               minimum_steps: 30}
 """
 STUDENT_FILES = {
     "README.md", "config.json", "curve.json", "distilled.json", "model.safetensors", "tokenizer.json",

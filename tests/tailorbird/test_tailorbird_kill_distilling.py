@@ -18,7 +18,8 @@ RECIPES = {
 terms:
   - {objective: hidden, end: 0.4}
   - {objective: logits, temperature: 2.0, start: 0.4}
-optimization: {learning_rate: 1.0e-3, epochs: 1, batch_size: 16, accumulate: 2, average: 0.99, minimum_steps: 330}
+optimization: {learning_rate: 1.0e-3, epochs: 1, batch_size: 16, accumulate: 2, average: 0.99, adversarial: 0.2,
+               minimum_steps: 330}
 """,
     "patient": """
 terms:
