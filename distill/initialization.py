@@ -131,4 +131,4 @@ def check_start(initialization: str, spec: StudentSpec, teacher: StudentSpec | N
     elif teacher is not None and find_initialization(initialization) is teacher_layers:
         _require_widths(spec, teacher)
     if find_initialization(initialization) in (sliced, refitted, continued):
-        require_sliceable(spec)
+        require_sliceable(spec, None if folder else teacher)

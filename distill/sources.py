@@ -11,12 +11,20 @@ from distill.fitting import Found, check_fit
 from distill.forms import Inputs, layers_of, positions_of, spec_of, students_inputs
 from distill.kinds import KINDS
 from distill.recipe import Recipe
-from distill.stock_teachers import check_stock, head_of_stock, is_stock, stock_with_head, without_weights
+from distill.stock_teachers import (
+    check_stock,
+    head_of_stock,
+    is_stock,
+    starts_from_teacher,
+    stock_with_head,
+    without_weights,
+)
 from runs.errors import UserError
 from runs.progress import Progress
 from students.bert import load_model
 from students.model import with_head
 from students.spec import Head, StudentSpec
+from students.stock_encoders import form_of
 
 HUB_FILES = ["*.json", "*.txt", "*.safetensors", "*.model"]
 """Settings, weights that are no code, and tokenizers; the last are SentencePiece's."""
@@ -61,6 +69,8 @@ class Looked:
     inputs: Inputs
     spec: StudentSpec | None
     """Of a teacher in the student's form."""
+    cut_from: StudentSpec | None
+    """Of what students are cut from where the recipe asks for that: the teacher, or a copy in the student's form."""
 
 
 def found_in(name: str, model: Any, head: Head, tokenizer: Any) -> Found:
@@ -80,14 +90,11 @@ def look_at(source: str | None, kind: str, progress: Progress, recipe: Recipe | 
     else:
         model = load_model(folder)
         head = model.config.spec_object.head
-    tokenizer = load_tokenizer(folder)
-    return Looked(
-        folder,
-        found_in(name, model, head, tokenizer),
-        layers_of(model),
-        students_inputs(model, tokenizer),
-        spec_of(model),
-    )
+    tokenizer, spec = load_tokenizer(folder), spec_of(model)
+    inputs, cut_from = students_inputs(model, tokenizer), spec
+    if spec is None and recipe is not None and starts_from_teacher(recipe):
+        cut_from = form_of(model, head, inputs.token_types, inputs.maximum_positions)
+    return Looked(folder, found_in(name, model, head, tokenizer), layers_of(model), inputs, spec, cut_from)
 
 
 def check_teacher(source: str | None, task: Task, recipe: Recipe, progress: Progress) -> Looked:

@@ -105,13 +105,17 @@ def check_stock(folder: Path, kind: str, recipe: Recipe | None = None) -> None:
         _check_recipe(model_type, recipe)
 
 
+def starts_from_teacher(recipe: Recipe) -> bool:
+    """Whether students are cut from their teacher."""
+    return find_initialization(recipe.initialization) not in (random_weights, continued)
+
+
 def _check_recipe(model_type: str, recipe: Recipe) -> None:
     objectives = [OBJECTIVES[term.objective] for term in recipe.terms]
     for objective in objectives:
         if isinstance(objective, LayerObjective):
             distill.stock_features.check_known(model_type, objective.wants)
-    from_teacher = find_initialization(recipe.initialization) not in (random_weights, continued)
-    if from_teacher and model_type not in STOCK_ENCODERS:
+    if starts_from_teacher(recipe) and model_type not in STOCK_ENCODERS:
         raise UserError(
             f"no student can be cut from a teacher of type {model_type!r}, and the recipe {recipe.name!r} starts so: "
             "choose one that starts from random weights, such as from-random."

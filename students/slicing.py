@@ -51,19 +51,25 @@ def slice_student(
     return student
 
 
-def require_sliceable(spec: StudentSpec) -> None:
-    """Raise `UserError` for a student that cannot be cut out of any teacher."""
+def require_sliceable(spec: StudentSpec, teacher: StudentSpec | None = None) -> None:
+    """Raise `UserError` for a student that cannot be cut out of any teacher, or not out of `teacher`'s embedding."""
     others = [layer.type for layer in spec.layers if not isinstance(layer, TransformerLayer)]
     why = f"it has layers of type {others[0]}" if others else "its layers share weights" if spec.sharing else ""
     if why:
         raise UserError(
             f"this student cannot be cut from a teacher, since {why}: choose a recipe that starts from random weights."
         )
+    if teacher and teacher.embedding_width != teacher.hidden_width and spec.embedding_width == spec.hidden_width:
+        raise UserError(
+            f"the teacher's words are {teacher.embedding_width} wide and its layers {teacher.hidden_width}, and no "
+            "student whose words are as wide as its layers can be cut from it: give its spec an `embedding_width` "
+            f"below {spec.hidden_width}, or choose a recipe that starts from random weights."
+        )
 
 
 def _check(teacher: StudentSpec, spec: StudentSpec, layer_map: Sequence[int]) -> None:
     transformer_layers(teacher, "slicing")
-    require_sliceable(spec)
+    require_sliceable(spec, teacher)
     if len(layer_map) != len(spec.layers):
         raise UserError(f"the layer map names {len(layer_map)} layers for a student of {len(spec.layers)}.")
     if not all(0 <= layer < len(teacher.layers) for layer in layer_map):
@@ -72,8 +78,6 @@ def _check(teacher: StudentSpec, spec: StudentSpec, layer_map: Sequence[int]) ->
         raise UserError(f"the student has {spec.vocabulary_size} words, its teacher {teacher.vocabulary_size}.")
     if spec.maximum_positions > teacher.maximum_positions or spec.token_types > teacher.token_types:
         raise UserError("the student has more positions or token types than its teacher.")
-    if teacher.embedding_width != teacher.hidden_width and spec.embedding_width == spec.hidden_width:
-        raise UserError("a student without a factorised embedding cannot be cut from a teacher that has one.")
 
 
 def _stream_after_embedding(importance: Importance) -> str:

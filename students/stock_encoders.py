@@ -19,7 +19,7 @@ from students.bert import EMBEDDING_NAMES, LAYER_NAMES
 from students.headed import StudentWithHead
 from students.heads import Head, HeadKind
 from students.model import StudentPreTrainedModel, build_student, encoder_of
-from students.spec import uniform_spec
+from students.spec import StudentSpec, uniform_spec
 from students.stock import ACTIVATIONS
 
 HeadNames = Mapping[HeadKind, Mapping[str, str]]
@@ -108,20 +108,14 @@ def first_position(model: Any) -> int:
     return 0
 
 
-def student_form(
-    model: Any, head: Head, token_types: int, maximum_positions: int, seed: int = 0
-) -> StudentPreTrainedModel:
-    """A copy of a stock encoder under `head`, which is its own, as a student with so many token types and positions.
-
-    Token types that the encoder does not have are as its first one. What of the head cannot be copied is drawn from
-    `seed`. Raises `UserError` for a type that is not in `STOCK_ENCODERS` or a setting that no student can have.
-    """
+def form_of(model: Any, head: Head, token_types: int, maximum_positions: int) -> StudentSpec:
+    """The spec of `student_form`, for which a model without weights will do; it raises the same."""
     config, names = model.config, STOCK_ENCODERS[model.config.model_type]
     activation = config.activation if config.model_type == "distilbert" else config.hidden_act
     if activation not in ACTIVATIONS:
         raise UserError(f"this {config.model_type} has the activation {activation!r}, which a student cannot have.")
     first = stock_layers(model)[0]
-    spec = uniform_spec(
+    return uniform_spec(
         config.num_hidden_layers,
         config.hidden_size,
         config.num_attention_heads,
@@ -133,7 +127,18 @@ def student_form(
         token_types=token_types,
         head=head,
     )
-    student = build_student(spec, seed)
+
+
+def student_form(
+    model: Any, head: Head, token_types: int, maximum_positions: int, seed: int = 0
+) -> StudentPreTrainedModel:
+    """A copy of a stock encoder under `head`, which is its own, as a student with so many token types and positions.
+
+    Token types that the encoder does not have are as its first one. What of the head cannot be copied is drawn from
+    `seed`. Raises `UserError` for a type that is not in `STOCK_ENCODERS` or a setting that no student can have.
+    """
+    names = STOCK_ENCODERS[model.config.model_type]
+    student = build_student(form_of(model, head, token_types, maximum_positions), seed)
     encoder = encoder_of(student)
     with torch.no_grad():
         _copy_embeddings(encoder.embeddings, model)

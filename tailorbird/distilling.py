@@ -77,7 +77,7 @@ def distill_one(asked: Request, progress: Progress) -> dict[str, Any]:
     looked = check_teacher(asked.teacher, task, recipe, progress)
     recipe.check(asked.student, looked.layers)
     spec = replace(asked.student, **asdict(looked.inputs), head=KINDS[task.kind].head_for(task.label_names))
-    check_start(recipe.initialization, spec, looked.spec)
+    check_start(recipe.initialization, spec, looked.cut_from)
     if team().size > 1 and looked.spec is None and (needs_teacher_inside(recipe.terms) or task.kind == "causal-lm"):
         raise UserError(
             f"the teacher {looked.found.name} is run at each step by this recipe, and several processes cannot share "

@@ -20,6 +20,7 @@ from distill.encoding import encode
 from distill.examples import Task
 from distill.features import Features, extract, split_heads
 from distill.forms import layers_of, positions_of, students_inputs, widths_of
+from distill.initialization import check_start
 from distill.lesson import Lesson
 from distill.objectives import OBJECTIVES
 from distill.recipe import Optimization, Recipe, Term
@@ -134,6 +135,20 @@ def test_of_other_types_hidden_states_are_known(folders: dict[str, Path], batch:
         ] * 3
         with pytest.raises(UserError, match=f"of a teacher of type '{kind}' only answers and hidden states are known"):
             extract(model, batch, frozenset({"keys"}))
+
+
+def test_what_cannot_be_cut_from_a_teacher_is_said_before_anything_is_trained(
+    folders: dict[str, Path], task: Task, quiet: Progress
+) -> None:
+    looked = check_teacher(str(folders["electra"]), task, TAUGHT, quiet)
+    spec = uniform_spec(1, 16, 2, 32, **vars(looked.inputs), head=Head("classification", 2))
+    for start in ("sliced", "refitted"):
+        with pytest.raises(UserError, match="the teacher's words are 16 wide and its layers 24, and no student"):
+            check_start(start, spec, looked.cut_from)
+        check_start(start, replace(spec, embedding_width=12), looked.cut_from)
+    with pytest.raises(UserError, match="needs a student with the teacher.s widths"):
+        check_start("teacher-layers", spec, looked.cut_from)
+    assert check_teacher(str(folders["electra"]), task, RECIPES["from-random"], quiet).cut_from is None
 
 
 def test_students_read_what_their_teachers_read(folders: dict[str, Path]) -> None:

@@ -160,7 +160,7 @@ def test_what_cannot_be_sliced_is_told() -> None:
         (source, TEACHER, [0, 1, 3], "leaves"),
         (source, replace(TEACHER, vocabulary_size=70), range(3), "70 words"),
         (source, replace(TEACHER, maximum_positions=17), range(3), "positions"),
-        (factorised, TEACHER, range(3), "factorised"),
+        (factorised, TEACHER, range(3), "words are 10 wide"),
     ):
         with pytest.raises(UserError, match=reason):
             slice_student(model, spec, found, layer_map)
