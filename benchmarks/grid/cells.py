@@ -10,8 +10,9 @@ from distill.recipe import Optimization, Recipe, Term
 from distill.recipe_file import RECIPES
 from runs.files import content_hash
 
-FEATURES_END = 0.6
-"""Share of a run that a loss over layers gets before the answers, as in the recipes that have two stages."""
+FEATURES_END = 0.3
+"""Share of a run that a loss over layers gets before the answers; the named recipes that have two stages give it more,
+which short runs do not bear."""
 
 ANSWERS = Term("logits", temperature=2.0)
 
@@ -121,7 +122,8 @@ def starts() -> Tables:
 
 @stage("knowledge")
 def knowledge() -> Tables:
-    """Which knowledge teaches: answers of every kind, and each loss over layers ahead of the answers."""
+    """Which knowledge teaches: answers of every kind, each loss over layers for the first 30 % of a run and answers for
+    the rest, and some of them beside the answers throughout."""
     answers = {
         "logits": recipe(ANSWERS),
         "labels": recipe(Term("labels")),
@@ -131,12 +133,12 @@ def knowledge() -> Tables:
         "logits-mse": recipe(Term("logits-mse")),
         "logits-dist": recipe(Term("logits-dist")),
     }
-    inside = {
-        f"{name}, then logits": in_two_stages(name, "last-layer" if name in ("minilm", "relations") else "uniform")
-        for name in OBJECTIVES.names()
-        if isinstance(OBJECTIVES[name], LayerObjective)
-    }
-    return {SMALL.name: of(SMALL, answers | inside)}
+    rules = {name: "last-layer" if name in ("minilm", "relations") else "uniform"
+             for name in OBJECTIVES.names() if isinstance(OBJECTIVES[name], LayerObjective)}  # fmt: skip
+    before = {f"{name}, then logits": in_two_stages(name, rule) for name, rule in rules.items()}
+    beside = {f"{name} and logits": recipe(Term(name, matching=rules[name]), ANSWERS)
+              for name in ("hidden", "hidden-cosine", "pkd", "elm-output", "relations")}  # fmt: skip
+    return {SMALL.name: of(SMALL, answers | before | beside)}
 
 
 @stage("matching")
