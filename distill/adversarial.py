@@ -16,8 +16,7 @@ TINY = 1e-12
 """Keeps a text whose loss no word can change where it is."""
 
 
-def words_of(model: Any) -> nn.Module:
-    """The word embedding."""
+def _word_embedding(model: Any) -> nn.Module:
     found: nn.Module = model.base_model.get_input_embeddings()
     return found
 
@@ -25,7 +24,7 @@ def words_of(model: Any) -> nn.Module:
 @contextmanager
 def words_moved(model: Any, by: Tensor) -> Iterator[None]:
     """While it lasts `by` [B, S, w] is added to what the model's word embedding gives."""
-    hook = words_of(model).register_forward_hook(lambda module, inputs, output: output + by.to(output.dtype))
+    hook = _word_embedding(model).register_forward_hook(lambda module, inputs, output: output + by.to(output.dtype))
     try:
         yield
     finally:
@@ -44,7 +43,7 @@ def passes(model: Any, batch: Batch, distance: float) -> Iterator[tuple[Batch, b
         yield batch, True
         return
     with torch.no_grad():
-        words = words_of(model)(batch["input_ids"])
+        words = _word_embedding(model)(batch["input_ids"])
     mask = batch["attention_mask"]
     mean_length = torch.where(mask.bool(), words.float().norm(dim=-1), 0.0).sum(1) / mask.sum(1).clamp(min=1)
     still = torch.zeros_like(words).requires_grad_()

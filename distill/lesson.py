@@ -104,7 +104,7 @@ class Lesson(nn.Module):
         """The weighted sum of the terms that act at this share of the run.
 
         For a part of a batch, which says with `whole` what the whole counts, its share of the whole batch's loss
-        (`distill.parts`).
+        (`distill.parts`); for one of two passes, which brings `moved`, half of it (`passes`).
         """
         if MOVED not in batch:
             return {"loss": self._loss(batch)}

@@ -117,9 +117,9 @@ def prepare_teacher(
     """The teacher that `--teacher` names, fitted to the task; found again by content, resumed after a kill.
 
     A classifier for the task's labels is used as it is, its answers in the task's order, and so is a language model;
-    one for another number of labels, or any other encoder, gets a new head and is fine-tuned, as `fine_tuning` has it
-    without a `training`. Raises `UserError` where
-    `source` is missing or not a model that can be read, or does not go with the task (`distill.fitting`).
+    one for another number of labels, or any other encoder, gets a new head and is fine-tuned as `training` says, else as
+    `fine_tuning`. Raises `UserError` where `source` is missing or not a model that can be read, or does not go with the
+    task (`distill.fitting`).
     """
     training = training or fine_tuning(task.kind)
     looked = look_at(source, task.kind, progress)
