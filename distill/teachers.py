@@ -117,7 +117,7 @@ def prepare_teacher(
     """The teacher that `--teacher` names, fitted to the task; found again by content, resumed after a kill.
 
     A classifier for the task's labels is used as it is, its answers in the task's order, and so is a language model;
-    one for another number of labels, or any other encoder, gets a new head and is fine-tuned as `training` says, else as
+    one for another number of labels, or any other encoder, gets a new head and is fine-tuned by `training`, or as in
     `fine_tuning`. Raises `UserError` where `source` is missing or not a model that can be read, or does not go with the
     task (`distill.fitting`).
     """
