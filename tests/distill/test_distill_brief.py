@@ -1,0 +1,48 @@
+"""Short runs end as long ones do, whatever the settings ask for, and both end where the numbers do."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from distill.brief import train_briefly
+from distill.classroom import classroom
+from distill.course import begun
+from distill.distillation import distil
+from distill.examples import Task
+from distill.recipe_file import RECIPES
+from distill.teachers import Teacher
+from runs.errors import UserError
+from students.bert import load_model
+from students.spec import TransformerLayer
+
+
+def test_a_long_run_and_a_short_one_end_with_the_same_weights(teacher: Teacher, task: Task, tmp_path: Path) -> None:
+    own = teacher.model().config.spec_object
+    spec = replace(own, embedding_width=16, hidden_width=16, layers=(TransformerLayer(2, 16, 24),))
+    found = {}
+    for name, asked in {"plain": {}, "average": {"average": 0.8}, "moved": {"adversarial": 0.5}}.items():
+        settings = replace(RECIPES["labels"].optimization, minimum_steps=40, epochs=1e-9, **asked)
+        recipe = replace(RECIPES["labels"], optimization=settings)
+        with begun(classroom(teacher, task), spec, recipe, 0) as run:
+            train_briefly(run.lesson, run.batches, settings)
+        # Words that were left out of training come back with the end of the run.
+        short = torch.cat([weight.detach().flatten() for weight in run.lesson.student.parameters()])
+        done = distil(spec, teacher, task, recipe, tmp_path / name)
+        found[name] = torch.cat([weight.detach().flatten() for weight in load_model(done.folder).parameters()])
+        assert torch.allclose(short, found[name], atol=1e-6)
+    assert all(float((found[name] - found["plain"]).norm()) > 1e-3 for name in ("average", "moved"))
+
+
+def test_a_run_that_leaves_the_numbers_is_ended(teacher: Teacher, task: Task, tmp_path: Path) -> None:
+    settings = replace(RECIPES["labels"].optimization, learning_rate=1e30, minimum_steps=20, epochs=1e-9)
+    recipe = replace(RECIPES["labels"], optimization=settings)
+    spec = teacher.model().config.spec_object
+    with pytest.raises(UserError, match="choose a recipe with a smaller learning_rate"):
+        distil(spec, teacher, task, recipe, tmp_path / "long")
+    with (
+        begun(classroom(teacher, task), spec, recipe, 0) as run,
+        pytest.raises(UserError, match="the loss was (nan|inf)"),
+    ):
+        train_briefly(run.lesson, run.batches, settings)
