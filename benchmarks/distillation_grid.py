@@ -82,6 +82,14 @@ def missing(
                     yield cell
 
 
+def already_taught(cell: Cell, have: dict[str, Any]) -> dict[str, Any] | None:
+    """The outcome of a cell that another stage or table has had taught in the same way, under this cell's names."""
+    for found in have["cells"].values():
+        if found["key"] == cell.key:
+            return {**found, "stage": cell.stage, "table": cell.table, "arm": cell.arm}
+    return None
+
+
 def can_start(room: Classroom, cell: Cell) -> bool:
     """Whether this teacher can give the cell's student its start.
 
@@ -143,13 +151,26 @@ def main(
         have[name], steps[name] = prepare(results, name, place, teacher)
     found = missing(list(places), stage or list(STAGES), range(seeds), steps, have)
     queue = [cell for cell in found if can_start(room_of(places[cell.task], teacher), cell)]
+
+    def keep(cell: Cell, outcome: dict[str, Any]) -> None:
+        have[cell.task]["cells"][cell.place] = outcome
+        write_json_atomic(results / f"{cell.task}.json", have[cell.task])
+        shown.advance()
+
+    def untaught() -> Iterator[Cell]:
+        for cell in queue:
+            if outcome := already_taught(cell, have[cell.task]):
+                keep(cell, outcome)
+            else:
+                yield cell
+
     end = time.monotonic() + 60 * minutes
     context = multiprocessing.get_context("spawn")
     with (
         ProcessPoolExecutor(workers, context, begin_worker, (threads,)) as pool,
         Progress().task("teaching students", len(queue)) as shown,
     ):
-        left, taught = iter(queue), 0
+        left = untaught()
         running: dict[Future[dict[str, Any]], Cell] = {}
         while True:
             while len(running) < workers and time.monotonic() < end and (cell := next(left, None)):
@@ -157,13 +178,10 @@ def main(
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                cell = running.pop(future)
-                have[cell.task]["cells"][cell.place] = future.result()
-                write_json_atomic(results / f"{cell.task}.json", have[cell.task])
-                shown.advance()
-                taught += 1
+                keep(running.pop(future), future.result())
     write_page(results, page_file)
-    print(json.dumps({"finished": taught == len(queue), "taught": taught, "missing": len(queue) - taught}))
+    absent = sum(cell.place not in have[cell.task]["cells"] for cell in queue)
+    print(json.dumps({"finished": not absent, "taught": len(queue) - absent, "missing": absent}))
 
 
 def write_page(results: Path, page_file: Path) -> None:

@@ -57,7 +57,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     def stage() -> cells.Tables:
         """What a test compares."""
         two = {"logits": cells.recipe(cells.ANSWERS), "labels": cells.recipe(cells.Term("labels"))}
-        return {"1x16": cells.of(SHAPE, two)}
+        return {"1x16": cells.of(SHAPE, two), "again": cells.of(SHAPE, {"as before": two["logits"]})}
 
     monkeypatch.setattr(cells, "STAGES", {"tiny": stage})
     monkeypatch.setattr(page, "STAGES", {"tiny": stage})
@@ -100,7 +100,10 @@ def test_what_is_there_is_not_taught_again(tmp_path: Path, monkeypatch: pytest.M
         return dict(json.loads((tmp_path / "r" / "tone.json").read_text())["cells"])
 
     one, two = run(1), run(2)
-    assert len(one) == 2 and len(two) == 4
+    assert len(one) == 3 and len(two) == 6
+    again = next(cell for cell in one.values() if cell["arm"] == "as before")
+    logits = next(cell for cell in one.values() if cell["arm"] == "logits")
+    assert again == {**logits, "table": "again", "arm": "as before"}, "one student of two tables is taught once"
     assert {place: two[place] for place in one} == one, "seconds of training among them, so nothing was done again"
     assert "| logits |" in (tmp_path / "p.md").read_text()
 
