@@ -17,7 +17,7 @@ LAST_SHARE = 0.2
 def train_briefly(lesson: Lesson, batches: PlannedBatches, settings: Optimization) -> float:
     """Train `lesson` in place over all batches; the mean loss over the last fifth of the steps.
 
-    Raises `UserError` where that is no number any more.
+    Raises `Diverged` where that is no number any more.
     """
     device = training_device()
     lesson.prepare(settings)

@@ -1,6 +1,7 @@
 """Mini-distillation: some dozens of steps that rank a candidate, scored by its divergence from the teacher."""
 
 from dataclasses import dataclass
+from math import nan
 from time import perf_counter
 
 from distill.brief import train_briefly
@@ -8,6 +9,7 @@ from distill.classroom import classroom
 from distill.course import begun
 from distill.evaluation import answer
 from distill.examples import Task
+from distill.numerics import Diverged
 from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
@@ -18,7 +20,7 @@ from students.spec import StudentSpec
 class MiniScore:
     """`kl`: divergence from the teacher on validation (`distill.kinds`), a quieter score than `validation_score`.
 
-    `loss` is the recipe's training loss at the end of the steps.
+    `loss` is the recipe's training loss at the end of the steps. All three are NaN where training left the numbers.
     """
 
     loss: float
@@ -48,7 +50,11 @@ def mini_distil(
     room = classroom(teacher, task)
     with begun(room, spec, recipe, seed, steps=steps, subset=subset) as run:
         lesson = run.lesson
-        loss = train_briefly(lesson, run.batches, recipe.optimization)
+        try:
+            loss = train_briefly(lesson, run.batches, recipe.optimization)
+        except Diverged:
+            # One candidate that cannot be taught is no reason to end a search.
+            return MiniScore(nan, nan, nan, steps, round(perf_counter() - start, 3))
     answers = answer(lesson.student, room.validation, task.kind, mixed=True, prepare=room.masking)
     scores, divergence = room.judge(answers)
     return MiniScore(loss, divergence, scores[task.metric], steps, round(perf_counter() - start, 3))

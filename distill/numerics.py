@@ -24,10 +24,14 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16_helps(device))
 
 
+class Diverged(UserError):
+    """Training has left the numbers."""
+
+
 def check_loss(loss: float, step: int) -> None:
-    """Raise `UserError` where training has left the numbers."""
+    """Raise `Diverged` where a loss is no number."""
     if not isfinite(loss):
-        raise UserError(
+        raise Diverged(
             f"the loss was {loss} within the first {step:,} steps, so that nothing more can be learnt: choose a recipe "
-            "with a smaller learning_rate, or with other losses."
+            "with a smaller learning_rate or with other losses, or another teacher where it was the teacher's."
         )

@@ -1,6 +1,7 @@
 """Short runs end as long ones do, whatever the settings ask for, and both end where the numbers do."""
 
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from distill.classroom import classroom
 from distill.course import begun
 from distill.distillation import distil
 from distill.examples import Task
+from distill.mini import mini_distil
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from runs.errors import UserError
@@ -46,3 +48,5 @@ def test_a_run_that_leaves_the_numbers_is_ended(teacher: Teacher, task: Task, tm
         pytest.raises(UserError, match="the loss was (nan|inf)"),
     ):
         train_briefly(run.lesson, run.batches, settings)
+    found = mini_distil(spec, teacher, task, recipe, steps=20)
+    assert all(map(isnan, (found.loss, found.kl, found.validation_score))), "a candidate alone, not the end of a search"
