@@ -44,7 +44,10 @@ def room_of(place: str, teacher: str | None) -> Classroom:
     """The classroom of a data folder, its teacher fitted if it is not yet."""
     progress = Progress(quiet=multiprocessing.parent_process() is not None)
     task = load_task(place, progress, None)
-    return classroom(prepare_teacher(teacher, task, progress), task)
+    room = classroom(prepare_teacher(teacher, task, progress), task)
+    # What one student has stored of the teacher serves all that come after it.
+    room.least_visits = 0.0
+    return room
 
 
 def work(place: str, teacher: str | None, cell: Cell) -> dict[str, Any]:

@@ -51,6 +51,8 @@ class Classroom:
         self.task = task
         self.progress = Progress(quiet=True)
         """Where it is shown how far the teacher has got with what takes minutes."""
+        self.least_visits = LEAST_VISITS
+        """Runs that come to each text less often store nothing of what they see inside the teacher."""
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -166,7 +168,7 @@ class Classroom:
         batches = PlannedBatches(encoded, plan, logits, self.masking, seed, None, lesson.looks_inside_until)
         visits = lesson.looks_inside_until * sum(map(len, plan)) / len(encoded)
         asked = logits is None and any(map(needs_answers, lesson.terms))
-        if asked or encoded is not self.train or self.masking is not None or visits < LEAST_VISITS:
+        if asked or encoded is not self.train or self.masking is not None or not visits or visits < self.least_visits:
             return batches
         sample = {name: tensor.to(training_device()) for name, tensor in batches[0].items()}
         lesson.to_device(training_device())
