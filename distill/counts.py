@@ -10,7 +10,8 @@ from distill.kinds import TaskKind
 from students.headed import UNLABELLED
 
 Unit = Literal["texts", "tokens", "pairs", "answers", "labels"]
-"""Texts; their tokens; pairs of tokens of one text; answers as the task's kind has them; those of them with a label."""
+"""Texts; their tokens; pairs of tokens of which one sees the other; answers as the task's kind has them; those with a
+label."""
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
@@ -22,5 +23,6 @@ def counted(batch: Batch, kind: TaskKind) -> Tensor:
     blank = torch.zeros((*mask.shape, 2) if kind.per_token else (len(mask), 2), device=mask.device)
     answers, labels = kind.rows(blank, batch["labels"], mask)
     known = ~labels.isnan() if labels.is_floating_point() else labels != UNLABELLED
-    found = (len(mask), lengths.sum(), lengths.square().sum(), len(answers), known.sum())
+    pairs = lengths * (lengths + 1) / 2 if kind.causal else lengths.square()
+    found = (len(mask), lengths.sum(), pairs.sum(), len(answers), known.sum())
     return torch.tensor([float(number) for number in found], dtype=torch.float64)

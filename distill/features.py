@@ -29,7 +29,8 @@ class Features:
     logits [B, labels] of a text, [B, S, labels] of tokens, [places, words] of hidden words where a model leaves out the
     rest; hidden_states: embedding output and each layer's, [B, S, h]; attention_scores: before the softmax and
     without mask, [B, heads, S, S]; queries, keys, values: [B, S, q]; attention_outputs: after the attention's residual
-    and norm, [B, S, w], w the hidden width or a bottleneck's; mask [B, S], True for a token and False for padding.
+    and norm, [B, S, w], w the hidden width or a bottleneck's; mask [B, S], True for a token and False for padding;
+    causal: whether a token sees none that come after it.
     """
 
     logits: Tensor
@@ -40,6 +41,7 @@ class Features:
     keys: Layered = ()
     values: Layered = ()
     attention_outputs: Layered = ()
+    causal: bool = False
 
 
 def feature_widths(spec: StudentSpec, name: str) -> tuple[int, ...]:
@@ -126,7 +128,7 @@ def student_features(model: Any, batch: Batch, wants: frozenset[str]) -> Feature
     if "attention_scores" in wants:
         heads = [layer.heads for layer in layers]
         scores = tuple(attention_scores(q, k, n) for q, k, n in zip(kept["queries"], kept["keys"], heads, strict=True))
-    layered = {name: tuple(kept[name]) if name in wants else () for name in INNER}
+    layered: dict[str, Any] = {name: tuple(kept[name]) if name in wants else () for name in INNER}
     hidden = output.hidden_states if "hidden_states" in wants else ()
     return Features(logits_of(output), batch["attention_mask"].bool(), hidden, scores, **layered)
 

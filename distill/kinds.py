@@ -33,6 +33,8 @@ class TaskKind(ABC):
     metric: ClassVar[str]
     per_token: ClassVar[bool] = False
     """Whether the model answers for every token [B, S, classes], and not for the text [B, classes]."""
+    causal: ClassVar[bool] = False
+    """Whether a token sees none that come after it."""
 
     def head_for(self, label_names: Sequence[str]) -> Head:
         """The head that a model needs for so many labels."""
@@ -41,6 +43,10 @@ class TaskKind(ABC):
     @abstractmethod
     def rows(self, logits: Tensor, labels: Tensor, mask: Tensor) -> Rows:
         """What there is to compare of a batch: logits as the model gives them, labels, mask [B, S] bool."""
+
+    def real(self, mask: Tensor) -> Tensor | None:
+        """`Answers.real` of those rows; None where classes are the same in all of them."""
+        return None
 
     def divergence(self, logits: Array, teacher: Array, encoded: Encoded) -> float:
         """How far answers to a split are from a teacher's: mean KL(teacher ‖ student) in nats at temperature 1."""
@@ -135,6 +141,9 @@ class Spans(TaskKind):
         masked = logits.float().masked_fill(~mask[..., None], MASKED_LOGIT)
         return torch.cat(masked.unbind(-1)), torch.cat(labels.unbind(-1))
 
+    def real(self, mask: Tensor) -> Tensor:
+        return torch.cat((mask, mask))
+
     def divergence(self, logits: Array, teacher: Array, encoded: Encoded) -> float:
         """Mean KL over the starts and the ends of all texts, each a choice among the text's tokens [tokens, 2]."""
         parts = zip(encoded.offsets[:-1], encoded.offsets[1:], strict=True)
@@ -181,6 +190,7 @@ class NextWords(LanguageModel):
     """Which word follows."""
 
     head = "causal-lm"
+    causal = True
 
     def rows(self, logits: Tensor, labels: Tensor, mask: Tensor) -> Rows:
         """`labels` are the tokens themselves [B, S]."""

@@ -1,6 +1,7 @@
 """A lesson: student, teacher and a recipe's terms as one module whose forward pass is the loss of a batch."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -93,6 +94,7 @@ class Lesson(nn.Module):
 
     def _layers(self, number: int, objective: LayerObjective, student: Features, teacher: Features) -> Tensor:
         losses = []
+        student = replace(student, causal=self.kind.causal)
         for place, (student_layer, teacher_layers) in enumerate(self.pairs[number]):
             project = None
             if objective.projects is not None:
@@ -185,8 +187,9 @@ class Lesson(nn.Module):
         theirs, _ = self.kind.rows(teacher, labels, student.mask)
         if term.shift:
             theirs = shifted(theirs, wanted)
-        temperature = TEMPERATURES[term.temperature_rule](ours, theirs, term.temperature, term.temperature_strength)
-        return Answers(ours, theirs, wanted, temperature)
+        answers = Answers(ours, theirs, wanted, term.temperature, self.kind.real(student.mask))
+        temperature = TEMPERATURES[term.temperature_rule](answers, term.temperature, term.temperature_strength)
+        return replace(answers, temperature=temperature)
 
     def to_device(self, device: torch.device) -> "Lesson":
         """Move everything, the teacher too."""

@@ -77,6 +77,6 @@ def stock_features(model: Any, batch: Batch, wants: frozenset[str]) -> Features:
         heads, bias = model.config.num_attention_heads, _position_bias(model, hidden[0])
         pairs = zip(kept["queries"], kept["keys"], strict=True)
         scores = tuple(attention_scores(q, k, heads) + (0.0 if bias is None else bias) for q, k in pairs)
-    layered = {name: tuple(kept[name]) if name in wants else () for name in INNER}
+    layered: dict[str, Any] = {name: tuple(kept[name]) if name in wants else () for name in INNER}
     shown = hidden if "hidden_states" in wants else ()
     return Features(logits_of(output), batch["attention_mask"].bool(), shown, scores, **layered)

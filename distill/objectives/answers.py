@@ -59,7 +59,8 @@ def soft_logits(answers: Answers) -> Tensor:
 
 @answer_objective("logits-ce")
 def soft_cross_entropy(answers: Answers) -> Tensor:
-    """-T² · Σ p_teacher · log p_student: the KL above and the teacher's own entropy, with the same gradient."""
+    """-T² · Σ p_teacher · log p_student (Hinton et al. 2015): the KL above and the teacher's own entropy, with the same
+    gradient."""
     if (apart := values_apart(answers)) is not None:
         return apart
     ours, theirs = _softened(answers)
@@ -68,14 +69,28 @@ def soft_cross_entropy(answers: Answers) -> Tensor:
 
 @answer_objective("logits-mse")
 def logits_squared_error(answers: Answers) -> Tensor:
-    """MSE of the logits over the temperature (1: of the logits themselves)."""
+    """MSE of the logits over the temperature (1: of the logits themselves; Ba and Caruana 2014, arXiv 1312.6184)."""
     difference = (answers.student.float() - answers.taught()) / answers.temperature
-    return difference.square().mean()
+    return _mean_of_rows(difference.square(), answers.real).mean()
 
 
-def _correlation(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Pearson's of each pair of rows [n, m] → [n]; 0 where a row is constant."""
-    ours, theirs = (values - values.mean(-1, keepdim=True) for values in (ours, theirs))
+def _mean_of_rows(values: Tensor, real: Tensor | None) -> Tensor:
+    """[n, m] → [n], over the real ones; what stands at the others may be anything."""
+    if real is None:
+        return values.mean(-1)
+    return torch.where(real, values, 0.0).sum(-1) / real.sum(-1).clamp(min=1)
+
+
+def _correlation(ours: Tensor, theirs: Tensor, real: Tensor | None = None) -> Tensor:
+    """Pearson's of each pair of rows [n, m] → [n], over the real ones; 0 where a row is constant."""
+    ours, theirs = (values - _mean_of_rows(values, real)[:, None] for values in (ours, theirs))
+    return _cosine(ours, theirs, real)
+
+
+def _cosine(ours: Tensor, theirs: Tensor, real: Tensor | None) -> Tensor:
+    """Of each pair of rows [n, m] → [n], over the real ones."""
+    if real is not None:
+        ours, theirs = (torch.where(real, values, 0.0) for values in (ours, theirs))
     return F.cosine_similarity(ours, theirs, dim=-1, eps=SMALL)
 
 
@@ -83,32 +98,31 @@ def _correlation(ours: Tensor, theirs: Tensor) -> Tensor:
 def correlated_answers(answers: Answers) -> Tensor:
     """T²·(1 - mean ρ of each example's classes) + T²·(1 - mean ρ of each class's examples), of softened probabilities.
 
-    DIST (Huang et al. 2022) with its two weights at 1, as ELM uses it; a single example says nothing of classes, and of
-    values their squared difference counts.
+    DIST (Huang et al. 2022) with its two weights at 1, as ELM uses it. A single example says nothing of classes, nor do
+    the tokens of a gap, which in every text are others; of values their squared difference counts.
     """
     if (apart := values_apart(answers)) is not None:
         return apart
     ours, theirs = (logs.exp() for logs in _softened(answers))
     temperature = answers.temperature
     scale = float(temperature.mean()) if isinstance(temperature, Tensor) else temperature
-    loss = 1 - _correlation(ours, theirs).mean()
-    if len(ours) > 1:
+    loss = 1 - _correlation(ours, theirs, answers.real).mean()
+    if len(ours) > 1 and answers.real is None:
         loss = loss + 1 - _correlation(ours.T, theirs.T).mean()
     return loss * scale**2
 
 
-TemperatureRule = Callable[[Tensor, Tensor, float, float], float | Tensor]
+TemperatureRule = Callable[[Answers, float, float], float | Tensor]
 
 TEMPERATURES: Registry[TemperatureRule] = Registry("temperature rule")
-"""Name → a function of (student logits, teacher logits, both [n, classes], temperature T, strength β) to a temperature,
-one for all or one an answer [n, 1]."""
+"""Name → a function of (answers, temperature T, strength β) to a temperature, one for all or one an answer [n, 1]."""
 
 LEAST_TEMPERATURE = 0.5
 """A rule may take an answer's temperature down, but not to 0 and below."""
 
 
 @TEMPERATURES.register("constant")
-def constant(student: Tensor, teacher: Tensor, temperature: float, strength: float) -> float:
+def constant(answers: Answers, temperature: float, strength: float) -> float:
     """T for every answer."""
     return temperature
 
@@ -120,22 +134,22 @@ def _around(temperature: float, strength: float, weight: Tensor) -> Tensor:
 
 @TEMPERATURES.register("flsw")
 @torch.no_grad()
-def focal(student: Tensor, teacher: Tensor, temperature: float, strength: float) -> Tensor:
+def focal(answers: Answers, temperature: float, strength: float) -> Tensor:
     """FLSW: weights 1 - cos(student logits, teacher logits), so that what the student has wrong is taught sharper.
 
     As TextBrewer has it with γ = 1, after arXiv 1911.07471.
     """
-    return _around(temperature, strength, 1 - F.cosine_similarity(student.float(), teacher.float(), dim=-1, eps=SMALL))
+    return _around(temperature, strength, 1 - _cosine(answers.student.float(), answers.taught(), answers.real))
 
 
 @TEMPERATURES.register("cwsm")
 @torch.no_grad()
-def confident(student: Tensor, teacher: Tensor, temperature: float, strength: float) -> Tensor:
+def confident(answers: Answers, temperature: float, strength: float) -> Tensor:
     """CWSM: weights 1 / the student's greatest probability, so that what it is unsure of is taught sharper.
 
     As TextBrewer has it, after arXiv 1911.07471.
     """
-    return _around(temperature, strength, 1 / student.float().softmax(-1).amax(-1).clamp(min=1e-3))
+    return _around(temperature, strength, 1 / answers.student.float().softmax(-1).amax(-1).clamp(min=1e-3))
 
 
 def shifted(teacher: Tensor, labels: Tensor) -> Tensor:

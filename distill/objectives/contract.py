@@ -20,13 +20,15 @@ class Answers:
     """What student and teacher answer, one row an answer: a text's classes, a token's, or the tokens of a gap.
 
     student [n, classes]; teacher the same, or None where nobody asked one; labels [n], numbers of classes or, with a
-    single class, values; temperature a number, or one an answer [n, 1].
+    single class, values; temperature a number, or one an answer [n, 1]. Where the choice is among the tokens of an
+    answer's own text, `real` [n, classes] bool tells them from padding, whose logits are far below all others.
     """
 
     student: Tensor
     teacher: Tensor | None
     labels: Tensor
     temperature: float | Tensor = 1.0
+    real: Tensor | None = None
 
     def taught(self) -> Tensor:
         """The teacher's logits in fp32, which an objective that needs a teacher is always given."""
@@ -77,6 +79,8 @@ class LayerObjective:
 
 Objective = AnswerObjective | LayerObjective
 
+NEVER = -1e9
+
 OBJECTIVES: Registry[Objective] = Registry("objective")
 
 
@@ -109,12 +113,30 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
 
 
-def both_real(mask: Tensor) -> Tensor:
-    """[B, S] → [B, S, S]: pairs of which neither token is padding."""
-    return mask[:, :, None] & mask[:, None, :]
+def seen_pairs(features: Features) -> Tensor:
+    """[B, S, S]: where token i looks at token j. Neither is padding, and in a causal model j is not after i."""
+    pairs = features.mask[:, :, None] & features.mask[:, None, :]
+    return pairs.tril() if features.causal else pairs
 
 
-def masked_pair_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of [B, S, S] values over pairs of real tokens; mask [B, S] bool."""
-    both = both_real(mask)
-    return torch.where(both, values, 0.0).sum() / both.sum().clamp(min=1)
+def pair_mean(values: Tensor, features: Features) -> Tensor:
+    """Mean of [B, S, S] values over `seen_pairs`."""
+    pairs = seen_pairs(features)
+    return torch.where(pairs, values, 0.0).sum() / pairs.sum().clamp(min=1)
+
+
+def over_seen(scores: Tensor, features: Features) -> Tensor:
+    """Scores [B, heads, S, S] in fp32 with those of pairs that are not seen so low that a softmax gives them nothing.
+
+    They stay finite, so that a row of padding gives numbers.
+    """
+    return scores.float().masked_fill(~seen_pairs(features)[:, None], NEVER)
+
+
+def of_texts(layer: Tensor, features: Features) -> Tensor:
+    """A layer's [B, S, w] at each text's first token in fp32 [B, w]; in a causal model, whose first token has seen
+    nothing, at its last."""
+    if not features.causal:
+        return layer[:, 0].float()
+    last = features.mask.sum(1).clamp(min=1) - 1
+    return layer[torch.arange(len(layer), device=layer.device), last].float()

@@ -1,4 +1,4 @@
-"""Losses of hidden states: the states themselves, their directions, their first token, and what they come to together.
+"""Losses of hidden states: the states themselves, their directions, a token of each text, what they are together.
 
 A teacher layer's state is [B, S, teacher's width]; of several matched teacher layers the states stand side by side.
 """
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.features import Features
-from distill.objectives.contract import Match, layer_objective, masked_mean, masked_pair_mean
+from distill.objectives.contract import Match, layer_objective, masked_mean, of_texts, pair_mean
 
 SMALL = 1e-6
 VARIANCE = 1e-5
@@ -47,7 +47,7 @@ def hidden_cosine(student: Features, teacher: Features, match: Match) -> Tensor:
 @layer_objective("pkd", HIDDEN, projects=HIDDEN, per="texts")
 def patient(student: Features, teacher: Features, match: Match) -> Tensor:
     """‖W·c_student / ‖W·c_student‖ - c_teacher / ‖c_teacher‖‖² of the first token's states c (PKD, Sun et al. 2019)."""
-    ours, theirs = (F.normalize(states[:, 0], dim=-1) for states in _states(student, teacher, match))
+    ours, theirs = (F.normalize(of_texts(states, student), dim=-1) for states in _states(student, teacher, match))
     return (ours - theirs).square().sum(-1).mean()
 
 
@@ -66,7 +66,7 @@ def token_likeness(student: Features, teacher: Features, match: Match) -> Tensor
     """
     ours = _token_gram(student.hidden_states[match.student_layer + 1])
     theirs = torch.stack([_token_gram(teacher.hidden_states[layer + 1]) for layer in match.teacher_layers]).mean(0)
-    return masked_pair_mean((ours - theirs).square(), student.mask)
+    return pair_mean((ours - theirs).square(), student)
 
 
 def _flow(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:

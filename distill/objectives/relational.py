@@ -1,4 +1,4 @@
-"""Relational distillation: how the texts of a batch lie to one another, seen by their first tokens (Park et al. 2019).
+"""Relational distillation: how the texts of a batch lie to one another, each seen by one token (Park et al. 2019).
 
 Any width meets any other. A batch of one text says nothing of distances, one of two nothing of angles: the loss is 0.
 Of several matched teacher layers the last is used.
@@ -9,15 +9,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distill.features import Features
-from distill.objectives.contract import Match, layer_objective
+from distill.objectives.contract import Match, layer_objective, of_texts
 
 SMALL = 1e-6
 
 
 def _texts(student: Features, teacher: Features, match: Match) -> tuple[Tensor, Tensor]:
-    """Each text's first token, [B, width] of student and teacher."""
-    ours = student.hidden_states[match.student_layer + 1][:, 0].float()
-    return ours, teacher.hidden_states[match.teacher_layers[-1] + 1][:, 0].float()
+    """Each text's token (`of_texts`), [B, width] of student and teacher."""
+    ours = of_texts(student.hidden_states[match.student_layer + 1], student)
+    return ours, of_texts(teacher.hidden_states[match.teacher_layers[-1] + 1], student)
 
 
 def _distances(texts: Tensor) -> Tensor:

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from distill.features import Features, split_heads
-from distill.objectives.contract import Match, layer_objective, masked_mean
+from distill.objectives.contract import Match, layer_objective, masked_mean, over_seen
 
 MOST_RELATION_HEADS = 12
-NEVER = -1e9
 
 MINILM = (("queries", "keys"), ("values", "values"))
 """Attention and value relations (Wang et al. 2020)."""
@@ -28,11 +27,11 @@ def relation_heads(student_width: int, teacher_width: int) -> int:
     return next(heads for heads in range(MOST_RELATION_HEADS, 0, -1) if shared % heads == 0)
 
 
-def _relation(rows: Tensor, columns: Tensor, heads: int, mask: Tensor) -> Tensor:
-    """log softmax(A·Bᵀ/√d) over the real tokens, [B, heads, S, S]; A and B are [B, S, q]."""
+def _relation(rows: Tensor, columns: Tensor, heads: int, student: Features) -> Tensor:
+    """log softmax(A·Bᵀ/√d) over the tokens that a token looks at, [B, heads, S, S]; A and B are [B, S, q]."""
     first, second = split_heads(rows.float(), heads), split_heads(columns.float(), heads)
     scores = first @ second.transpose(-1, -2) / math.sqrt(first.shape[-1])
-    return scores.masked_fill(~mask[:, None, None, :], NEVER).log_softmax(-1)
+    return over_seen(scores, student).log_softmax(-1)
 
 
 def _divergence(student: Features, teacher: Features, match: Match, pairs: tuple[tuple[str, str], ...]) -> Tensor:
@@ -42,8 +41,8 @@ def _divergence(student: Features, teacher: Features, match: Match, pairs: tuple
         ours = [getattr(student, name)[match.student_layer] for name in (first, second)]
         theirs = [getattr(teacher, name)[match.teacher_layers[-1]] for name in (first, second)]
         heads = relation_heads(ours[0].shape[-1], theirs[0].shape[-1])
-        log_ours = _relation(ours[0], ours[1], heads, student.mask)
-        log_theirs = _relation(theirs[0], theirs[1], heads, student.mask)
+        log_ours = _relation(ours[0], ours[1], heads, student)
+        log_theirs = _relation(theirs[0], theirs[1], heads, student)
         divergence = (log_theirs.exp() * (log_theirs - log_ours)).sum(-1).mean(1)
         total = total + masked_mean(divergence, student.mask)
     return total

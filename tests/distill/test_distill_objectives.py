@@ -9,12 +9,16 @@ from torch import Tensor
 
 from distill.batches import Batch
 from distill.features import Features, extract, feature_widths
+from distill.kinds import KINDS
 from distill.lesson import Lesson
+from distill.numerics import bf16_helps
 from distill.objectives import OBJECTIVES, AnswerObjective, Answers, LayerObjective, Match
 from distill.objectives.answers import LEAST_TEMPERATURE, TEMPERATURES, shifted
+from distill.objectives.contract import of_texts, seen_pairs
 from distill.objectives.relations import relation_heads
 from distill.recipe import Term
 from runs.errors import UserError
+from students.headed import UNLABELLED
 from students.model import StudentPreTrainedModel, build_student
 from students.spec import BottleneckLayer, Head, StudentSpec, uniform_spec
 
@@ -25,6 +29,9 @@ TEACHER = uniform_spec(4, 24, 4, 48, vocabulary_size=30, maximum_positions=20, h
 STUDENT = uniform_spec(2, 16, 2, 32, vocabulary_size=30, maximum_positions=20, head=CLASSES)
 ODD = uniform_spec(2, 15, 5, 32, vocabulary_size=30, maximum_positions=20, head=CLASSES)
 """Its heads divide nothing of the teacher's."""
+
+MIXED = bf16_helps(torch.device("cpu"))
+"""Whether a lesson's matrix products are rounded to eight bits, and batches of another shape otherwise."""
 
 CROSS_ENTROPIES = ("labels", "logits-ce", "attention-ce", "attention-mean-ce")
 """Least, but not 0, where student and teacher agree."""
@@ -39,6 +46,19 @@ def make_batch(padding: int = 0, filler: int = 0) -> Batch:
     mask = torch.nn.functional.pad(mask, (0, padding))
     labels = torch.tensor([0, 2, 1, 1])
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids), "labels": labels}
+
+
+def of_kind(batch: Batch, kind: str) -> Batch:
+    """The batch with labels as a kind of task has them."""
+    ids, mask = batch["input_ids"], batch["attention_mask"].bool()
+    tokens = torch.where(mask & (ids % 2 == 0), ids if kind == "masked-lm" else ids % 3, UNLABELLED)
+    labels = {
+        "classification": batch["labels"],
+        "regression": batch["labels"].float(),
+        "spans": torch.stack((batch["labels"], batch["labels"] + 1), dim=-1),
+        "causal-lm": ids,
+    }
+    return {**batch, "labels": labels.get(kind, tokens)}
 
 
 def sharp(spec: StudentSpec, seed: int) -> StudentPreTrainedModel:
@@ -85,6 +105,19 @@ class TestObjective:
             )
         assert losses[0] > 1e-3
         assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-4)
+
+    @pytest.mark.parametrize("kind", KINDS.names())
+    def test_padding_does_not_leak_whatever_the_task(self, name: str, kind: str) -> None:
+        head = KINDS[kind].head_for(("a", "b", "c"))
+        student, teacher = sharp(replace(STUDENT, head=head), 1), sharp(replace(TEACHER, head=head), 0)
+        rules = TEMPERATURES.names() if isinstance(OBJECTIVES[name], AnswerObjective) else ["constant"]
+        for rule in rules:
+            term = Term(name, matching="uniform", temperature=2.0, temperature_rule=rule, temperature_strength=2.0)
+            lesson, losses = Lesson(student, (term,), teacher, kind=kind), []
+            for padding in (0, 6, 12):
+                batch = {**of_kind(make_batch(padding, filler=9), kind), "share_done": torch.tensor(0.0)}
+                losses.append(lesson(**batch)["loss"].item())
+            assert losses[0] > 1e-4 and losses[1:] == pytest.approx([losses[0]] * 2, rel=2e-2 if MIXED else 1e-4)
 
     def test_garbage_features_at_padding_do_not_leak(self, name: str) -> None:
         teacher, student = sharp(TEACHER, 0), sharp(STUDENT, 1)
@@ -218,14 +251,15 @@ def test_weights_grow_and_decay_over_their_part_of_the_run(rule: str, weights: l
 def test_temperatures_fall_where_the_student_has_most_to_learn() -> None:
     teacher = torch.tensor([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0]])
     student = torch.tensor([[4.0, 0.0], [1.0, 0.5], [0.0, 4.0]])
-    focal = TEMPERATURES["flsw"](student, teacher, 4.0, 2.0)
+    answers = Answers(student, teacher, torch.tensor([0, 0, 0]))
+    focal = TEMPERATURES["flsw"](answers, 4.0, 2.0)
     assert isinstance(focal, Tensor) and focal.shape == (3, 1)
     assert focal[0] > focal[1] > focal[2] and float(focal.mean()) == pytest.approx(4.0, abs=1e-5)
-    confident = TEMPERATURES["cwsm"](student, teacher, 4.0, 2.0)
+    confident = TEMPERATURES["cwsm"](answers, 4.0, 2.0)
     assert isinstance(confident, Tensor)
     assert confident[1] < confident[0] and float(confident[0]) == pytest.approx(float(confident[2]))
-    assert float(TEMPERATURES["cwsm"](student, teacher, 1.0, 50.0).min()) == LEAST_TEMPERATURE
-    assert TEMPERATURES["constant"](student, teacher, 4.0, 2.0) == 4.0
+    assert float(TEMPERATURES["cwsm"](answers, 1.0, 50.0).min()) == LEAST_TEMPERATURE
+    assert TEMPERATURES["constant"](answers, 4.0, 2.0) == 4.0
 
 
 def test_a_temperature_of_each_answer_is_its_own() -> None:
@@ -286,3 +320,31 @@ def test_only_hidden_states_have_embeddings() -> None:
     lesson(**make_batch(), share_done=torch.tensor(0.0))["loss"].backward()
     layers = lesson.student.base_model.layers
     assert all(parameter.grad is None for layer in layers for parameter in layer.parameters())
+
+
+def test_a_causal_model_is_not_compared_where_it_does_not_look() -> None:
+    batch = make_batch()
+    seen, theirs = extract(sharp(STUDENT, 1), batch, ALL), extract(sharp(TEACHER, 0), batch, ALL)
+    seen = replace(seen, causal=True)
+
+    def spoil(features: Features) -> Features:
+        """Other scores of tokens that come after."""
+        ahead = torch.ones(7, 7, dtype=torch.bool).triu(1)
+        return replace(
+            features, attention_scores=tuple(torch.where(ahead, 7.0, scores) for scores in features.attention_scores)
+        )
+
+    for name in (name for name in OBJECTIVES.names() if name.startswith("attention")):
+        loss, spoilt = (
+            loss_between(name, *both, batch["labels"]) for both in ((seen, theirs), (spoil(seen), spoil(theirs)))
+        )
+        assert spoilt.item() == pytest.approx(loss.item())
+    pairs = seen_pairs(seen)
+    assert pairs[0].equal(torch.ones(7, 7, dtype=torch.bool).tril()) and not pairs[1, :, 5:].any()
+
+
+def test_a_causal_text_is_seen_by_its_last_token() -> None:
+    features = replace(extract(sharp(STUDENT, 1), make_batch(padding=2), ALL), causal=True)
+    layer = features.hidden_states[1]
+    assert of_texts(layer, features).equal(layer[torch.arange(4), torch.tensor([6, 4, 6, 6])])
+    assert of_texts(layer, replace(features, causal=False)).equal(layer[:, 0])
