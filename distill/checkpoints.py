@@ -20,10 +20,15 @@ def gguf_of(folder: Path) -> dict[str, str]:
     return {"gguf_file": files[0].name} if len(files) == 1 else {}
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Whether there is a tokenizer in a checkpoint folder."""
+    return bool(gguf_of(folder)) or any((folder / name).is_file() for name in TOKENIZER_FILES)
+
+
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer in a checkpoint folder; `UserError` where there is none."""
     gguf = gguf_of(folder)
-    if not gguf and not any((folder / name).is_file() for name in TOKENIZER_FILES):
+    if not has_tokenizer(folder):
         # Without one of these the library makes up a tokenizer that knows no words.
         raise UserError(f"{folder} has no tokenizer ({' or '.join(TOKENIZER_FILES)}): save it beside the model.")
     try:

@@ -220,7 +220,9 @@ class Classroom:
                 earlier = with_head(earlier, spec.head, seed)
             elif order:
                 reorder_labels(earlier, order, self.task.label_names)
-            layer_map = recipe.starting_layers(len(spec.layers), layers_of(earlier))
+            layers, of = layers_of(earlier), f"the model in {folder}"
+            same = earlier.config.spec_object == spec
+            layer_map = () if same else recipe.starting_layers(len(spec.layers), layers, of)
             return Source(earlier, lambda: self._importance_of(earlier), layer_map, seed)
         if spec_of(self.model) is None:
             check_stock(self.teacher.folder, self.task.kind, recipe)

@@ -35,8 +35,9 @@ def kind_of(columns: Columns) -> str:
         return "tokens"
     if {"question", "context", "answers"} <= set(columns):
         return "spans"
-    labels = [plain(value) for value in columns.get("label", [])]
-    numbers = [value for value in labels if isinstance(value, int | float) and not is_missing(value)]
+    # One that is missing says nothing of the others' kind, and is told by its row afterwards.
+    labels = [value for value in map(plain, columns.get("label", [])) if not is_missing(value)]
+    numbers = [value for value in labels if isinstance(value, int | float)]
     on_a_scale = any(isinstance(value, float) and not value.is_integer() for value in numbers)
     return "regression" if on_a_scale and len(numbers) == len(labels) else "classification"
 

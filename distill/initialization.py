@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from distill.checkpoints import has_tokenizer, load_tokenizer
+from distill.recipe import Recipe
 from runs.errors import UserError
 from runs.registry import Registry
 from students.bert import load_model
@@ -95,16 +98,35 @@ def continued(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
 def earlier_model(initialization: str) -> Path | None:
     """The folder of a model to start from; None where the initialization is a name."""
     folder = Path(initialization).expanduser()
-    return folder if initialization not in INITIALIZATIONS and folder.is_dir() else None
+    return folder if initialization and initialization not in INITIALIZATIONS and folder.is_dir() else None
 
 
 def find_initialization(initialization: str) -> Initialization:
     """What makes the start: by name, or from the model in a folder; `UserError` where it is neither."""
     if earlier_model(initialization):
         return continued
+    if not initialization:
+        raise UserError(f"a recipe's initialization is one of {', '.join(INITIALIZATIONS)}, or a model's folder.")
     if initialization not in INITIALIZATIONS and "/" in initialization:
         raise UserError(f"the model folder {initialization} to start from does not exist.")
     return INITIALIZATIONS[initialization]
+
+
+def check_source(recipe: Recipe, spec: StudentSpec, teacher_layers: int, tokenizer: Any) -> None:
+    """Raise `UserError` where the layer map names a layer that is not there, or a recipe starts from an earlier model
+    with other words than the teacher's `tokenizer` has; to be asked before any training."""
+    folder = earlier_model(recipe.initialization)
+    if folder is None:
+        recipe.starting_layers(len(spec.layers), teacher_layers)
+        return
+    if has_tokenizer(folder) and load_tokenizer(folder).get_vocab() != tokenizer.get_vocab():
+        raise UserError(
+            f"the model in {folder} has another tokenizer than the teacher, so that its words are others: start from a "
+            "student of this teacher, or of one with its tokenizer."
+        )
+    theirs = load_model(folder).config.spec_object
+    if replace(spec, head=theirs.head) != theirs:
+        recipe.starting_layers(len(spec.layers), len(theirs.layers), f"the model in {folder}")
 
 
 def check_start(initialization: str, spec: StudentSpec, teacher: StudentSpec | None = None) -> None:

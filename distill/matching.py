@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from runs.errors import UserError
-from runs.registry import Registry
+from runs.registry import Registry, unknown_name
 
 Pairs = tuple[tuple[int, tuple[int, ...]], ...]
 """(student layer, its teacher layers), both counted from 0; the embedding's output is -1."""
@@ -68,38 +68,52 @@ Matching = str | tuple[int | tuple[int, ...], ...]
 """A rule's name, or a list: for each student layer its teacher layer, or several of them."""
 
 
-def as_matching(value: str | Sequence[int | Sequence[int]]) -> Matching:
-    """A rule's name or a list, checked as far as it can be without a student; `UserError` where it is neither."""
+LAYER_MAPS = ("first", "last", "uniform", "uniform+last")
+"""Rules that say of every student layer where it comes from; of two layers it is the last."""
+
+
+def as_matching(
+    value: str | Sequence[int | Sequence[int]], what: str = "matching", known: Sequence[str] | None = None
+) -> Matching:
+    """A rule's name out of `known` (default: all) or a list, checked as far as it can be without a student.
+
+    Raises `UserError` where it is neither; `what` is what errors call it.
+    """
+    known = MATCHINGS.names() if known is None else known
     if isinstance(value, str):
-        MATCHINGS[value]
+        if value not in known:
+            raise unknown_name(what, value, list(known))
         return value
     listed = []
-    for entry in value if isinstance(value, list | tuple) else [()]:
+    for entry in value if isinstance(value, list | tuple) and value else [()]:
         layers = tuple(entry) if isinstance(entry, list | tuple) else (entry,)
         if not layers or any(type(layer) is not int for layer in layers):
             raise UserError(
-                f"the matching {value!r} must be one of {', '.join(MATCHINGS)}, or a list with a teacher layer, or a "
-                "list of them, for each layer of the student."
+                f"the {what} {value!r} must be one of {', '.join(known)}, or a list with a teacher layer, or a list of "
+                "them, for each layer of the student."
             )
         listed.append(entry if isinstance(entry, int) else layers)
     return tuple(listed)
 
 
-def layer_pairs(matching: Matching, student: int, teacher: int) -> Pairs:
+def layer_pairs(
+    matching: Matching, student: int, teacher: int, what: str = "matching", of: str = "the teacher"
+) -> Pairs:
     """The pairs of a rule or a list, for so many layers; `UserError` for a list that names a layer that is not there.
 
-    A list has one entry for each student layer from the first on, and may end before the last of them.
+    A list has one entry for each student layer from the first on, and may end before the last of them. `what` and `of`
+    are what errors call the list and the model whose layers it names.
     """
     if isinstance(matching, str):
         return MATCHINGS[matching](student, teacher)
     if len(matching) > student:
-        raise UserError(f"the matching names teacher layers for {len(matching)} layers of a student of {student}.")
+        raise UserError(f"the {what} names layers of {of} for {len(matching)} layers of a student of {student}.")
     pairs = tuple((i, (entry,) if isinstance(entry, int) else entry) for i, entry in enumerate(matching))
     for place, layers in pairs:
         for layer in layers:
             if not 0 <= layer < teacher:
                 raise UserError(
-                    f"the matching teaches layer {place} from the teacher's layer {layer}, which has layers 0 to "
+                    f"the {what} has layer {layer} of {of} for the student's layer {place}, and {of} has layers 0 to "
                     f"{teacher - 1}."
                 )
     return pairs

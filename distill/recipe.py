@@ -7,8 +7,8 @@ from typing import Any
 
 from distill.batches import steps_per_epoch
 from distill.features import require_attention
-from distill.matching import Matching, as_matching, layer_pairs
-from distill.objectives import OBJECTIVES, LayerObjective
+from distill.matching import LAYER_MAPS, Matching, as_matching, layer_pairs
+from distill.objectives import OBJECTIVES, AnswerObjective, LayerObjective
 from distill.objectives.answers import TEMPERATURES
 from runs.errors import UserError
 from runs.registry import Registry
@@ -54,6 +54,8 @@ class Term:
                 f"the term {self.objective!r} needs weight and temperature above 0, 0 ≤ start < end ≤ 1 and a "
                 "finite temperature_strength."
             )
+        if isinstance(objective, AnswerObjective) and self.matching != "uniform":
+            raise UserError(f"the term {self.objective!r} is about answers, not layers: give it no matching.")
         if self.matching == "embeddings" and not (isinstance(objective, LayerObjective) and objective.of_embedding):
             raise UserError(f"the term {self.objective!r} cannot be matched to embeddings: it is about layers.")
 
@@ -145,7 +147,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Names must be registered, and no part of the run may be without a loss."""
-        object.__setattr__(self, "layer_map", as_matching(self.layer_map))
+        object.__setattr__(self, "layer_map", as_matching(self.layer_map, "layer map", LAYER_MAPS))
         if type(self.augment) is not int or self.augment < 0:
             raise UserError(
                 f"augment of the recipe {self.name!r} is {self.augment!r}: it must be a whole number, 0 or more."
@@ -158,22 +160,24 @@ class Recipe:
         if taught < 1:
             raise UserError(f"the recipe {self.name!r} has no loss from {taught:.0%} of the run on: fill the gap.")
 
-    def starting_layers(self, student_layers: int, teacher_layers: int) -> tuple[int, ...]:
-        """The teacher layer that each student layer starts from, counted from 0; `UserError` where one has none."""
-        pairs = layer_pairs(self.layer_map, student_layers, teacher_layers)
+    def starting_layers(self, student_layers: int, layers: int, of: str = "the teacher") -> tuple[int, ...]:
+        """The layer of a model (`of`) with so many that each student layer starts from, counted from 0.
+
+        Raises `UserError` where a student layer has none.
+        """
+        pairs = layer_pairs(self.layer_map, student_layers, layers, "layer map", of)
         if [layer for layer, _ in pairs] != list(range(student_layers)):
             raise UserError(
                 f"the layer map {self.layer_map!r} of the recipe {self.name!r} does not say where each of the "
-                f"student's {student_layers} layers comes from: use first, last or uniform, or a list for all."
+                f"student's {student_layers} layers comes from: use {', '.join(LAYER_MAPS)}, or a list for all."
             )
         return tuple(layers[-1] for _, layers in pairs)
 
     def check(self, student: StudentSpec, teacher_layers: int) -> None:
-        """Raise `UserError` where the recipe asks for layers or parts of them that are not there.
+        """Raise `UserError` where a term asks for layers or parts of them that are not there.
 
         To be asked before a teacher is fitted.
         """
-        self.starting_layers(len(student.layers), teacher_layers)
         for term in self.terms:
             objective = OBJECTIVES[term.objective]
             if isinstance(objective, LayerObjective):

@@ -30,7 +30,9 @@ def read_recipe(path: Path) -> Recipe:
     if not isinstance(data["terms"], list):
         raise UserError(f"terms in the recipe file {path} must be a list, each with an objective.")
     try:
-        initialization = str(data.get("initialization", "refitted"))
+        initialization = data.get("initialization", "refitted")
+        if not isinstance(initialization, str):
+            initialization = ""
         find_initialization(initialization)
         return Recipe(
             path.stem,

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from distill.bag_of_words import bag_of_words_score
-from distill.checkpoints import weights_hash
+from distill.checkpoints import load_tokenizer, weights_hash
 from distill.distillation import distil, evaluate
 from distill.extra import NOTHING, Extra, require_copies
-from distill.initialization import check_start, earlier_model
+from distill.initialization import check_source, check_start, earlier_model
 from distill.kinds import KINDS
 from distill.lesson import needs_teacher_inside
 from distill.recipe import Recipe
@@ -78,6 +78,7 @@ def distill_one(asked: Request, progress: Progress) -> dict[str, Any]:
     recipe.check(asked.student, looked.layers)
     spec = replace(asked.student, **asdict(looked.inputs), head=KINDS[task.kind].head_for(task.label_names))
     check_start(recipe.initialization, spec, looked.cut_from)
+    check_source(recipe, spec, looked.layers, load_tokenizer(looked.folder))
     if team().size > 1 and looked.spec is None and (needs_teacher_inside(recipe.terms) or task.kind == "causal-lm"):
         raise UserError(
             f"the teacher {looked.found.name} is run at each step by this recipe, and several processes cannot share "

@@ -1,5 +1,6 @@
 """Contract of every initialization: the shape asked for, the same weights each time, the teacher left alone."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from distill.classroom import classroom
 from distill.evaluation import answer
 from distill.examples import Task
-from distill.initialization import INITIALIZATIONS, check_start
+from distill.initialization import INITIALIZATIONS, check_source, check_start
 from distill.label_names import reorder_labels
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
@@ -131,6 +132,29 @@ class TestAnEarlierStudent:
             check_start(str(earlier) + "-nowhere", student_spec(teacher), teacher.model().config.spec_object)
         with pytest.raises(UserError, match="unknown initialization 'slice'"):
             check_start("slice", student_spec(teacher))
+
+    def test_its_own_layers_are_what_a_layer_map_names(self, earlier: Path, teacher: Teacher) -> None:
+        spec, tokenizer = student_spec(teacher), teacher.tokenizer()
+        recipe = replace(RECIPES["default"], initialization=str(earlier), layer_map=(2,))
+        check_source(recipe, spec, 3, tokenizer)
+        cut = replace(spec, hidden_width=20, embedding_width=20)
+        with pytest.raises(UserError, match="layer 2 of the model in .*, and the model in .* has layers 0 to 0"):
+            check_source(recipe, cut, 3, tokenizer)
+        with pytest.raises(UserError, match="layer 5 of the teacher .* has layers 0 to 2"):
+            check_source(replace(RECIPES["default"], layer_map=(5,)), spec, 3, tokenizer)
+
+    def test_one_with_another_tokenizer_is_refused(self, earlier: Path, teacher: Teacher) -> None:
+        spec, tokenizer = student_spec(teacher), teacher.tokenizer()
+        recipe = replace(RECIPES["default"], initialization=str(earlier))
+        tokenizer.save_pretrained(earlier)
+        check_source(recipe, spec, 3, tokenizer)
+        stored = json.loads((earlier / "tokenizer.json").read_text())
+        words = stored["model"]["vocab"]
+        first, second = list(words)[-2:]
+        words[first], words[second] = words[second], words[first]
+        (earlier / "tokenizer.json").write_text(json.dumps(stored))
+        with pytest.raises(UserError, match="has another tokenizer than the teacher"):
+            check_source(recipe, spec, 3, tokenizer)
 
     def test_widths_of_whole_layers_are_asked_before_training(self, teacher: Teacher) -> None:
         theirs = teacher.model().config.spec_object

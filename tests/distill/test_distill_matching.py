@@ -49,9 +49,9 @@ def test_a_list_says_it_layer_by_layer() -> None:
 @pytest.mark.parametrize(
     ("matching", "complaint"),
     [
-        ([0, 6], "layer 1 from the teacher's layer 6, which has layers 0 to 5"),
-        ([[0, -1]], "layer 0 from the teacher's layer -1"),
-        ([0, 1, 2, 3], "names teacher layers for 4 layers of a student of 3"),
+        ([0, 6], "has layer 6 of the teacher for the student's layer 1, and the teacher has layers 0 to 5"),
+        ([[0, -1]], "has layer -1 of the teacher for the student's layer 0"),
+        ([0, 1, 2, 3], "names layers of the teacher for 4 layers of a student of 3"),
     ],
 )
 def test_a_list_that_names_a_layer_that_is_not_there(matching: list[int | list[int]], complaint: str) -> None:
@@ -62,5 +62,7 @@ def test_a_list_that_names_a_layer_that_is_not_there(matching: list[int | list[i
 def test_a_list_of_something_else() -> None:
     with pytest.raises(UserError, match="or a list with a teacher layer"):
         as_matching([0, []])
+    with pytest.raises(UserError, match="or a list with a teacher layer"):
+        as_matching([])
     with pytest.raises(UserError, match="unknown matching 'unifrom': use one of uniform, "):
         as_matching("unifrom")

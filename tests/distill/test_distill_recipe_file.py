@@ -60,6 +60,10 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("temperature: 2.0", "temprature: 2.0", "unknown key of a term 'temprature': use one of temperature, "),
         ("learning_rate: 1.0e-3, ", "", "the optimization lacks learning_rate"),
         ("optimization: {", "optimisation: {", "unknown key 'optimisation': use one of optimization, "),
+        ("layer_map: [0, 1]", "layer_map: last-layer", "unknown layer map 'last-layer': use one of last, "),
+        ("layer_map: [0, 1]", "layer_map: []", "the layer map [] must be one of first, "),
+        ("layer_map: [0, 1]", "initialization: ''", "a recipe's initialization is one of random, "),
+        ("layer_map: [0, 1]", "initialization:", "a recipe's initialization is one of random, "),
         ("layer_map: [0, 1]", "initialization: slice", "unknown initialization 'slice': use one of sliced, "),
         ("batch_size: 16", "accumulate: 0", "accumulate of the optimization is 0: it must be a whole"),
         ("batch_size: 16", "average: 1", "needs a warmup and an average from 0 to below 1"),
@@ -82,7 +86,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("batch_size: 16", "batch_size: 1.5", "batch_size of the optimization is 1.5: it must be a whole number"),
         ("batch_size: 16", "patience: soon", "patience of the optimization is 'soon': it must be a whole number"),
         ("batch_size: 16", "warmup: 1", "needs a warmup and an average from 0 to below 1"),
-        ("layer_map: [0, 1]", "layer_map: {0: 1}", "the matching {0: 1} must be one of first, "),
+        ("layer_map: [0, 1]", "layer_map: {0: 1}", "the layer map {0: 1} must be one of first, "),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, old: str, new: str, complaint: str) -> None:

@@ -46,10 +46,14 @@ def recipe(folder: Path, old: str = "", new: str = "") -> Path:
     [
         ("objective: hidden", "objective: hiden", "unknown objective 'hiden': use one of hidden, "),
         ("matching: [0, 1]", "matching: unifrom", "unknown matching 'unifrom': use one of uniform, "),
-        ("[0, 1]", "[0, 3]", "the matching teaches layer 1 from the teacher's layer 3, which has layers 0 to 2"),
-        ("[0, 1]", "[0, 1, 2]", "the matching names teacher layers for 3 layers of a student of 2"),
+        ("[0, 1]", "[0, 3]", "the matching has layer 3 of the teacher for the student's layer 1"),
+        ("[0, 1]", "[0, 1, 2]", "the matching names layers of the teacher for 3 layers of a student of 2"),
         ("optimization:", "layer_map: [2]\noptimization:", "does not say where each of the student's 2 layers"),
-        ("optimization:", "layer_map: [1, 7]\noptimization:", "the teacher's layer 7, which has layers 0 to 2"),
+        (
+            "optimization:",
+            "layer_map: [1, 7]\noptimization:",
+            "layer 7 of the teacher for the student's layer 1",
+        ),
         ("epochs: 1", "epochs: -1", "epochs of the optimization is -1"),
     ],
 )
@@ -122,6 +126,8 @@ def test_a_tokenizer_of_another_model(world: Any, distilling: Any, tmp_path: Pat
         ({"train": ["a"] * 20, "test": ["a", "b"] * 9}, "test.csv has the class 'b', which"),
         ({"train": ["a"] * 20, "test": ["a"] * 9}, "one class only ('a')"),
         ({"train": ["a", ""] * 20}, "row 2, column 'label' is empty"),
+        ({"train": [1.5, ""] * 20}, "row 2, column 'label' is nan: it must be a number"),
+        ({"train": [1.5, "nan"] * 20}, "row 2, column 'label' is nan: it must be a number"),
         ({"train": [1.5, "inf"] * 20}, "row 2, column 'label' is inf"),
         ({"train": [1.5, "1e39"] * 20}, "row 2, column 'label' is 1e+39"),
         ({"train": [1.5, 1.5] * 20}, "is 1.5 in every row"),
