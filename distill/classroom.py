@@ -1,5 +1,6 @@
 """What all students of one teacher on one task share: tokens, the teacher's answers, its channels' importance."""
 
+import json
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -29,7 +30,7 @@ from distill.stored_answers import PART_TEXTS, stored_answers
 from distill.stored_features import LEAST_VISITS, MOST_BYTES, Inside, bytes_of, places_to_store
 from distill.stored_importance import load_importance, save_importance
 from distill.teachers import Teacher
-from runs.files import folder_atomic
+from runs.files import folder_atomic, write_json_atomic
 from runs.progress import Progress
 from students.bert import load_model
 from students.importance import Importance
@@ -41,6 +42,7 @@ from students.stock_encoders import student_form
 IMPORTANCE_BATCHES = 8
 IMPORTANCE_BATCH = 32
 IMPORTANCE_FILE = "importance.safetensors"
+STORES_FILE = "stores.json"
 
 
 class Classroom:
@@ -157,13 +159,20 @@ class Classroom:
         return Lesson(student, recipe.terms, teacher, seed, self.task.kind)
 
     def planned(
-        self, lesson: Lesson, encoded: Encoded, logits: Logits | None, plan: list[npt.NDArray[np.int64]], seed: int
+        self,
+        lesson: Lesson,
+        encoded: Encoded,
+        logits: Logits | None,
+        plan: list[npt.NDArray[np.int64]],
+        seed: int,
+        work: Path | None = None,
     ) -> PlannedBatches:
         """The batches of a run, each with all that was stored of the teacher for it.
 
         What a lesson sees inside the teacher is stored first where the run comes to its texts often enough, it is
         little enough, and they are the task's own: copies differ from seed to seed (`distill.stored_features`). To be
-        asked for before words are left out, and renumbered after.
+        asked for before words are left out, and renumbered after. A run that goes on in its folder `work` does what it
+        did before, however much room the disk has now.
         """
         batches = PlannedBatches(encoded, plan, logits, self.masking, seed, None, lesson.looks_inside_until)
         visits = lesson.looks_inside_until * sum(map(len, plan)) / len(encoded)
@@ -179,7 +188,8 @@ class Classroom:
         folder = self._place(f"inside-{encoded.texts_hash}")
         folder.mkdir(parents=True, exist_ok=True)
         inside = Inside(folder, places)
-        if size < disk_usage(folder).free and inside.fill(self.model, encoded):
+        missing = bytes_of(inside.missing(), self.model, len(encoded.ids))
+        if _remembered(work, missing < disk_usage(folder).free) and inside.fill(self.model, encoded):
             batches.inside = inside
         return batches
 
@@ -237,6 +247,16 @@ class Classroom:
             student.config.id2label = dict(enumerate(self.task.label_names))
             student.config.label2id = {name: number for number, name in enumerate(self.task.label_names)}
         return student
+
+
+def _remembered(work: Path | None, now: bool) -> bool:
+    """Whether a run stores what it sees inside the teacher, as was decided when it began."""
+    if work is None:
+        return now
+    if not (work / STORES_FILE).is_file():
+        work.mkdir(parents=True, exist_ok=True)
+        write_json_atomic(work / STORES_FILE, now)
+    return bool(json.loads((work / STORES_FILE).read_text()))
 
 
 @lru_cache(maxsize=2)

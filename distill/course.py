@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,15 +95,18 @@ def begun(
     epochs: float | None = None,
     subset: float = 1.0,
     extra: Extra = NOTHING,
+    work: Path | None = None,
 ) -> Iterator[Begun]:
     """A student of `spec` at its start, with its course (`course`); while it lasts models have the words it names.
+
+    A run that can be killed and go on has a folder `work`.
 
     Whatever is to be asked of the teacher beforehand is asked here, before anybody's words are left out.
     """
     taken = course(room, recipe, seed, steps=steps, epochs=epochs, subset=subset, extra=extra)
     room.ask_teacher()
     lesson = room.lesson(room.start(spec, recipe, seed), recipe, seed, taken.logits)
-    batches = room.planned(lesson, taken.encoded, taken.logits, taken.plan, seed)
+    batches = room.planned(lesson, taken.encoded, taken.logits, taken.plan, seed, work)
     models = [lesson.student, *lesson.teachers]
     with trained_words(vocabulary, models, [taken.encoded, room.validation]) as renumber:
         yield Begun(lesson, batches.over(renumber(taken.encoded)), renumber)

@@ -137,7 +137,7 @@ def distil(
     room, settings = classroom(teacher, task), recipe.optimization
     room.progress = progress
     lengths: dict[str, Any] = {"steps": steps, "epochs": epochs, "subset": subset, "extra": extra}
-    with begun(room, spec, recipe, seed, vocabulary, **lengths) as run:
+    with begun(room, spec, recipe, seed, vocabulary, work=work, **lengths) as run:
         lesson, renumber = run.lesson, run.renumber
 
         def judge() -> tuple[float, float]:

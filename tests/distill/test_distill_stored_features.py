@@ -3,6 +3,8 @@
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -81,6 +83,26 @@ def test_short_runs_and_full_disks_ask_the_teacher(
     assert room.planned(lesson, room.train, None, often, 0).inside is None
     monkeypatch.setattr(rooms, "MOST_BYTES", size)
     assert room.planned(lesson, room.train, None, often, 0).inside is not None
+
+
+def test_a_run_that_goes_on_reads_what_it_read_before(
+    spec: StudentSpec, teacher: Teacher, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However full the disk has become, or empty: stored features are rounded in another way than live ones."""
+    room = classroom(teacher, task)
+    lesson, plan = lesson_of(room, spec, Term("hidden")), plan_batches(room.train.lengths, 16, 80, 0)
+
+    def stores(work: Path | None, free: int) -> bool:
+        monkeypatch.setattr(rooms, "disk_usage", lambda folder: SimpleNamespace(free=free))
+        return room.planned(lesson, room.train, None, plan, 0, work).inside is not None
+
+    assert stores(tmp_path / "began", 2**40)
+    assert stores(None, 1) and stores(tmp_path / "began", 1), "nothing more is to be written"
+    folder = room.planned(lesson, room.train, None, plan, 0).inside.folder
+    rmtree(folder)
+    assert not stores(tmp_path / "full", 1)
+    assert not stores(tmp_path / "full", 2**40)
+    assert stores(tmp_path / "began", 1), "asked for anew"
 
 
 def test_answers_that_are_too_many_are_asked_for(
