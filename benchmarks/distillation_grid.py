@@ -21,14 +21,15 @@ import torch
 import typer
 from grid.cells import STAGES, Cell, cells_of
 from grid.page import page
-from grid.teaching import references, spec_of, teach
+from grid.teaching import machine, references, spec_of, teach
 
+from distill.checkpoints import weights_hash
 from distill.classroom import Classroom, classroom
 from distill.initialization import check_start, find_initialization, random_weights
 from distill.tasks import load_task
 from distill.teachers import prepare_teacher
 from runs.errors import UserError
-from runs.files import read_json, write_bytes_atomic, write_json_atomic
+from runs.files import content_hash, read_json, write_bytes_atomic, write_json_atomic
 from runs.progress import Progress
 
 RESULTS = Path(__file__).resolve().parent / "results" / "distillation_grid"
@@ -69,7 +70,7 @@ def _end_with_parent() -> None:
 
 
 def stored(results: Path, name: str) -> dict[str, Any]:
-    """What is there of a task: `teacher`, `references`, `cells` by key."""
+    """What is there of a task: `teacher`, `references`, `machines`, and `cells` by place."""
     path = results / f"{name}.json"
     return dict(read_json(path, "results")) if path.is_file() else {"cells": {}}
 
@@ -108,17 +109,28 @@ def can_start(room: Classroom, cell: Cell) -> bool:
 
 
 def prepare(results: Path, name: str, place: str, teacher: str | None) -> tuple[dict[str, Any], int]:
-    """What is there of a task under this teacher, and the steps that its students get."""
+    """What is there of a task under this teacher, and the steps that its students get.
+
+    Raises `UserError` for results of another teacher, or of the same one fitted to other weights: its students do not
+    belong in one table with these.
+    """
     room, have = room_of(place, teacher), stored(results, name)
-    if have.get("teacher") != room.teacher.content_hash:
-        # Students of another teacher do not belong in the same table.
+    hashes = room.teacher.content_hash, weights_hash(room.teacher.folder)
+    if have["cells"] and (have["teacher"], have.get("teacher_weights", hashes[1])) != hashes:
+        raise UserError(
+            f"{results / name}.json is of another fitted teacher ({have['teacher_name']}, {have['teacher']}): move it "
+            "away, or give this task another name."
+        )
+    if not have["cells"]:
         have = {
-            "teacher": room.teacher.content_hash,
+            "teacher": hashes[0],
+            "teacher_weights": hashes[1],
             "teacher_name": room.teacher.name,
             "task": room.task.name,
             "examples": len(room.task.train),
             "classes": len(room.task.label_names),
             "references": references(room),
+            "machines": {},
             "cells": {},
         }
         write_json_atomic(results / f"{name}.json", have)
@@ -149,14 +161,16 @@ def main(
         if "=" not in one:
             raise UserError(f"{one!r} is no task: give NAME=FOLDER, as in trec=data/trec.")
     places = dict(one.split("=", 1) for one in tasks)
+    here = machine()
     have, steps = {}, {}
     for name, place in places.items():
         have[name], steps[name] = prepare(results, name, place, teacher)
+        have[name].setdefault("machines", {})[content_hash(here, 8)] = here
     found = missing(list(places), stage or list(STAGES), range(seeds), steps, have)
     queue = [cell for cell in found if can_start(room_of(places[cell.task], teacher), cell)]
 
     def keep(cell: Cell, outcome: dict[str, Any]) -> None:
-        have[cell.task]["cells"][cell.place] = outcome
+        have[cell.task]["cells"][cell.place] = {"machine": content_hash(here, 8), **outcome}
         write_json_atomic(results / f"{cell.task}.json", have[cell.task])
         shown.advance()
 

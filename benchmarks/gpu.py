@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "latency_prediction"
+GRID_RESULTS = ROOT / "benchmarks" / "results" / "distillation_grid_gpu"
 TESTS = ("tests/devices/test_targets_contract.py", "tests/devices/test_targets_precisions.py")
 TARGETS = ("cuda", "cuda:graphs")
 STAGES = ("profile", "held-out", "evaluate")
@@ -106,11 +107,11 @@ def steps(options: argparse.Namespace) -> Iterator[Step]:
             command += ["--page", str(options.output.resolve() / "latency.md")]
             yield Step(f"{target}: {stage}", tuple(command))
     for name, place in (one.split("=", 1) for one in options.grid):
-        for teacher in options.teacher or (None,):
-            label = f"{name}-{Path(teacher).name}" if teacher else name
-            command = [sys.executable, "benchmarks/distillation_grid.py", f"{label}={place}"]
-            command += ["--teacher", teacher] if teacher else []
+        for teacher in options.teacher:
+            label = f"{name}-{Path(teacher).name}"
+            command = [sys.executable, "benchmarks/distillation_grid.py", f"{label}={place}", "--teacher", teacher]
             command += ["--workers", str(GRID_WORKERS), "--threads", str(GRID_THREADS)]
+            command += ["--results", str(options.grid_results.resolve())]
             command += ["--page", str(options.output.resolve() / "guideline.md")]
             yield Step(f"grid: {label}", tuple(command))
 
@@ -181,10 +182,13 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--students", type=int, default=640, help="random students held out")
     parser.add_argument("--wait-minutes", type=float, default=0.0, help="from a profile's end to its held-out students")
     parser.add_argument("--grid", action="append", default=[], help="repeatable; NAME=FOLDER of data to teach students")
-    parser.add_argument("--teacher", action="append", help="repeatable; of those students, without: the embedded one")
+    parser.add_argument("--teacher", action="append", default=[], help="repeatable; folder of a teacher of them")
+    parser.add_argument("--grid-results", type=Path, default=GRID_RESULTS, help="folder for what they come to, as JSON")
     options = parser.parse_args(arguments)
     if unnamed := [one for one in options.grid if "=" not in one]:
         parser.error(f"{unnamed[0]!r} is no data for the grid: give NAME=FOLDER, as in sst2=data/sst2.")
+    if options.grid and not options.teacher:
+        parser.error("students need a teacher, and nothing is fetched here: name its folder with --teacher.")
     return options
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import typer
 from grid.cells import SMALL, Shape
-from grid.teaching import spec_of
+from grid.teaching import machine, spec_of
 from protocol import paired_bootstrap
 
 from distill.brief import train_briefly
@@ -155,7 +155,7 @@ def main(
     have = stored.get(kind)
     if have is None or have["decides"] != decides:
         have = {"decides": decides, "teacher": room.teacher.name, "task": task.name, "train": len(task.train),
-                "read": len(task.test), "steps": steps, "batch_size": setting.batch_size,
+                "read": len(task.test), "steps": steps, "fingerprint": machine(), "batch_size": setting.batch_size,
                 "teacher_perplexity": round(perplexity(read_test(room, room.model)), 2), "cells": {}}  # fmt: skip
     stored[kind] = have
     wanted = [(one, seed) for seed in range(seeds) for one in arm or LEARNT if f"{one}/{seed}" not in have["cells"]]

@@ -142,6 +142,17 @@ def shipped_table(results: Results, stage: str, table: str) -> list[str]:
     return lines
 
 
+def machines(results: Results) -> list[str]:
+    """What taught the students, a line each."""
+    found = {key: one for result in results.values() for key, one in result.get("machines", {}).items()}
+    named = {
+        f"{one['processor']}, {one['cores']} cores; "
+        + ", ".join(f"{name} {version}" for name, version in one["runtime"].items())
+        for one in found.values()
+    }
+    return [f"Taught on {name}." for name in sorted(named)] + [""] * bool(named)
+
+
 def page(results: Results, notes: str) -> str:
     """The whole page; `notes` is what a person made of the tables, and stands first."""
     lines = ["# Which distillation to choose", "", notes.strip(), "", "## The tables", ""]
@@ -157,7 +168,7 @@ def page(results: Results, notes: str) -> str:
             reference = one["references"][SPLIT]
             cells.append(f"{100 * from_text(reference[who], reference['examples']).mean():.1f}")
         lines.append(f"| {who.replace('_', '-')} | " + " | ".join(cells) + " |")
-    lines.append("")
+    lines += ["", *machines(results)]
     for stage, make in STAGES.items():
         draw = shipped_table if stage == AS_SHIPPED else stage_table
         tables = [line for table in make() for line in draw(results, stage, table)]

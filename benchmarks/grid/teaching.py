@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+import devices.targets  # noqa: F401  (fills the registry)
+from devices.fingerprint import fingerprint
+from devices.target import open_target
 from distill.bag_of_words import bag_of_words
 from distill.brief import train_briefly
 from distill.classroom import Classroom
@@ -14,6 +17,8 @@ from distill.encoding import encode
 from distill.evaluation import answer
 from distill.examples import Split
 from distill.forms import students_inputs
+from distill.numerics import training_device
+from export.lowering import LOWERING_VERSION
 from grid.cells import Cell, Shape
 from students.spec import StudentSpec, uniform_spec
 
@@ -99,6 +104,11 @@ def teach(room: Classroom, cell: Cell) -> Outcome:
         round(seconds, 1),
         {name: as_text(one) for name, one in right.items()},
     )
+
+
+def machine() -> dict[str, Any]:
+    """Of the machine that teaches here."""
+    return fingerprint(open_target(training_device().type), LOWERING_VERSION).to_json()
 
 
 def references(room: Classroom) -> dict[str, Any]:

@@ -126,3 +126,21 @@ def test_where_nothing_can_be_cut_from_a_teacher_students_start_at_random(tmp_pa
 def test_a_task_without_a_name_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="NAME=FOLDER"):
         grid.main([str(tmp_path)], results=tmp_path, page_file=tmp_path / "p.md")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_results_of_another_teacher_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAILORBIRD_HOME", str(tmp_path / "home"))
+    data = make_data(tmp_path / "data.csv")
+    teacher = make_teacher(tmp_path / "teacher", data)
+    stored = {"teacher": "another", "teacher_name": "mpnet", "cells": {"start/1x16/a/0/k": {}}}
+    path = tmp_path / "tone.json"
+    path.write_text(json.dumps(stored))
+    with pytest.raises(UserError, match=r"tone.json is of another fitted teacher \(mpnet, another\): move it away"):
+        grid.prepare(tmp_path, "tone", str(data), str(teacher))
+    assert json.loads(path.read_text()) == stored
+    path.unlink()
+    have, _ = grid.prepare(tmp_path, "tone", str(data), str(teacher))
+    path.write_text(json.dumps({**have, "teacher_weights": "of another fit", "cells": stored["cells"]}))
+    with pytest.raises(UserError, match="another fitted teacher"):
+        grid.prepare(tmp_path, "tone", str(data), str(teacher))
