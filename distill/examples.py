@@ -35,11 +35,6 @@ class Split:
         """Each example's text, or pair of texts."""
         return list(self.texts) if self.pairs is None else list(zip(self.texts, self.pairs, strict=True))
 
-    def select(self, indices: Sequence[int]) -> "Split":
-        """The examples at `indices`, in that order."""
-        pairs = None if self.pairs is None else tuple(self.pairs[i] for i in indices)
-        return Split(tuple(self.texts[i] for i in indices), pairs, tuple(self.labels[i] for i in indices))
-
 
 @dataclass(frozen=True)
 class Task:

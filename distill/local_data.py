@@ -82,6 +82,8 @@ def looks_local(source: str) -> bool:
 
 def read_columns(path: Path) -> dict[str, list[Any]]:
     """The columns of a file by name; a `UserError` names a file that is missing, empty, unknown or broken."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder where one file is wanted: name a file in it.")
     if not path.is_file():
         raise UserError(f"the data file {path} does not exist: give {LOCAL_FORMS}.")
     if path.suffix.lower() not in READERS:

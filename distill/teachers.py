@@ -165,5 +165,6 @@ def prepare_teacher(
             record |= {"schema": SCHEMA, "fine_tuning": fitted_by, "task": task.name}
             write_json_atomic(folder / TEACHER_FILE, record)
         shutil.rmtree(work, ignore_errors=True)
-    progress.say(f"teacher {found.name}: {parameters / 1e6:.1f} M parameters, validation {task.metric} {score:.1%}")
+    said = f"perplexity {1 / score:.1f}" if task.metric == "inverse_perplexity" else f"{task.metric} {score:.1%}"
+    progress.say(f"teacher {found.name}: {parameters / 1e6:.1f} M parameters, validation {said}")
     return teacher

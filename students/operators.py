@@ -67,7 +67,6 @@ class Depthwise(NamedTuple):
 
 
 Operator = Product | Attention | Norm | Activate | Gather | Depthwise
-OPERATORS: tuple[type[Operator], ...] = (Product, Attention, Norm, Activate, Gather, Depthwise)
 
 Operators = tuple[Operator, ...]
 

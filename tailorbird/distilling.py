@@ -27,6 +27,8 @@ from students.bert import load_model
 from students.spec import StudentSpec
 from tailorbird.distilled_report import REPORT_FILE, write_distilled_report
 
+MOST_EPOCHS = 10_000
+
 STUDENT = "student"
 """Folder of the finished checkpoint inside the run folder."""
 
@@ -65,8 +67,8 @@ def distill_one(asked: Request, progress: Progress) -> dict[str, Any]:
     data and the teacher, whatever the spec says of them.
     """
     epochs, extra, seed = asked.epochs, asked.extra, asked.seed
-    if epochs is not None and not 0 < epochs < float("inf"):
-        raise UserError(f"--epochs is {epochs}: it must be above 0.")
+    if epochs is not None and not 0 < epochs <= MOST_EPOCHS:
+        raise UserError(f"--epochs is {epochs}: it must be above 0 and at most {MOST_EPOCHS:,}.")
     check_vocabulary(asked.vocabulary)
     find_recipe(asked.recipe)
     task = load_task(asked.data, progress, asked.kind)

@@ -68,6 +68,8 @@ def test_a_recipe_that_asks_for_what_is_not_there(
     [
         ({"epochs": "0"}, "--epochs is 0.0"),
         ({"epochs": "nan"}, "--epochs is nan"),
+        ({"epochs": "1e300"}, "--epochs is 1e+300: it must be above 0 and at most 10,000"),
+        ({"transfer-data": "."}, "is a folder where one file is wanted"),
         ({"epochs": "inf"}, "--epochs is inf"),
         ({"epochs": "some"}, "'--epochs'"),
         ({"augment": "-1"}, "'--augment'"),
