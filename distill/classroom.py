@@ -18,7 +18,7 @@ from distill.evaluation import WORDS_BATCH, Logits, answer, context_of
 from distill.examples import Split, Task
 from distill.extra import Extra, joined, unlabelled
 from distill.forms import layers_of, spec_of, students_inputs, words_of
-from distill.initialization import Source, earlier_model, find_initialization, random_weights
+from distill.initialization import Source, continued, earlier_model, find_initialization, random_weights
 from distill.kinds import KINDS, LanguageModel, TaskKind
 from distill.label_names import reorder_labels, same_labels
 from distill.lesson import Lesson, needs_answers, needs_teacher_inside
@@ -231,7 +231,8 @@ class Classroom:
             elif order:
                 reorder_labels(earlier, order, self.task.label_names)
             layers, of = layers_of(earlier), f"the model in {folder}"
-            same = earlier.config.spec_object == spec
+            # One that goes on as it was needs no map.
+            same = find_initialization(recipe.initialization) is continued and earlier.config.spec_object == spec
             layer_map = () if same else recipe.starting_layers(len(spec.layers), layers, of)
             return Source(earlier, lambda: self._importance_of(earlier), layer_map, seed)
         if spec_of(self.model) is None:

@@ -11,11 +11,8 @@ from runs.errors import UserError
 from runs.registry import Registry
 from students.bert import load_model
 from students.headed import StudentWithHead
-from students.model import (
-    StudentPreTrainedModel,
-    build_student,
-    encoder_of,
-)
+from students.leading import leading_part, require_within
+from students.model import StudentPreTrainedModel, build_student, encoder_of
 from students.slicing import Importance, require_sliceable, slice_student
 from students.spec import StudentSpec, transformer_layers
 
@@ -95,20 +92,31 @@ def continued(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
     return student
 
 
+SUPERNET = "supernet:"
+"""Before a folder: the model in it is a supernet, to start from a part of."""
+
+
+def sub_model(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
+    """The part of a supernet that has the student's shape (`students.leading`)."""
+    return leading_part(source.model, spec, source.layer_map)
+
+
 def earlier_model(initialization: str) -> Path | None:
     """The folder of a model to start from; None where the initialization is a name."""
-    folder = Path(initialization).expanduser()
-    return folder if initialization and initialization not in INITIALIZATIONS and folder.is_dir() else None
+    place = initialization.removeprefix(SUPERNET)
+    folder = Path(place).expanduser()
+    return folder if place and initialization not in INITIALIZATIONS and folder.is_dir() else None
 
 
 def find_initialization(initialization: str) -> Initialization:
     """What makes the start: by name, or from the model in a folder; `UserError` where it is neither."""
     if earlier_model(initialization):
-        return continued
+        return sub_model if initialization.startswith(SUPERNET) else continued
     if not initialization:
         raise UserError(f"a recipe's initialization is one of {', '.join(INITIALIZATIONS)}, or a model's folder.")
-    if initialization not in INITIALIZATIONS and "/" in initialization:
-        raise UserError(f"the model folder {initialization} to start from does not exist.")
+    if initialization not in INITIALIZATIONS and ("/" in initialization or initialization.startswith(SUPERNET)):
+        folder = initialization.removeprefix(SUPERNET)
+        raise UserError(f"the model folder {folder} to start from does not exist.")
     return INITIALIZATIONS[initialization]
 
 
@@ -124,9 +132,11 @@ def check_source(recipe: Recipe, spec: StudentSpec, teacher_layers: int, tokeniz
             f"the model in {folder} has another tokenizer than the teacher, so that its words are others: start from a "
             "student of this teacher, or of one with its tokenizer."
         )
-    theirs = load_model(folder).config.spec_object
-    if replace(spec, head=theirs.head) != theirs:
-        recipe.starting_layers(len(spec.layers), len(theirs.layers), f"the model in {folder}")
+    theirs, of = load_model(folder).config.spec_object, f"the model in {folder}"
+    if find_initialization(recipe.initialization) is sub_model:
+        require_within(spec, theirs, recipe.starting_layers(len(spec.layers), len(theirs.layers), of), of)
+    elif replace(spec, head=theirs.head) != theirs:
+        recipe.starting_layers(len(spec.layers), len(theirs.layers), of)
 
 
 def check_start(initialization: str, spec: StudentSpec, teacher: StudentSpec | None = None) -> None:
@@ -135,7 +145,7 @@ def check_start(initialization: str, spec: StudentSpec, teacher: StudentSpec | N
     `teacher` is the teacher's, where it is known before it is fitted.
     """
     folder = earlier_model(initialization)
-    if folder is not None:
+    if folder is not None and find_initialization(initialization) is continued:
         theirs = load_model(folder).config.spec_object
         if replace(spec, head=theirs.head) == theirs:
             return

@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 import distill.stock_features  # registers what is known of them
 from distill.checkpoints import gguf_of
-from distill.initialization import continued, find_initialization, random_weights
+from distill.initialization import earlier_model, find_initialization, random_weights
 from distill.objectives import OBJECTIVES, LayerObjective
 from distill.recipe import Recipe
 from runs.errors import UserError
@@ -107,7 +107,8 @@ def check_stock(folder: Path, kind: str, recipe: Recipe | None = None) -> None:
 
 def starts_from_teacher(recipe: Recipe) -> bool:
     """Whether students are cut from their teacher."""
-    return find_initialization(recipe.initialization) not in (random_weights, continued)
+    named = earlier_model(recipe.initialization) is None
+    return named and find_initialization(recipe.initialization) is not random_weights
 
 
 def _check_recipe(model_type: str, recipe: Recipe) -> None:

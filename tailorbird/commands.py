@@ -174,8 +174,8 @@ def distill_student(
     initialization: Annotated[
         str | None,
         typer.Option(
-            help="What the student starts from: random, teacher-layers, sliced, refitted, or the folder of an earlier "
-            "student. Default: the recipe's."
+            help="What the student starts from: random, teacher-layers, sliced, refitted, the folder of an earlier "
+            "student, or supernet:FOLDER for a part of it. Default: the recipe's."
         ),
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training data. Default: the recipe's.")] = None,

@@ -133,6 +133,21 @@ class TestAnEarlierStudent:
         with pytest.raises(UserError, match="unknown initialization 'slice'"):
             check_start("slice", student_spec(teacher))
 
+    def test_a_part_of_a_supernet(self, earlier: Path, teacher: Teacher, task: Task) -> None:
+        spec, tokenizer = student_spec(teacher), teacher.tokenizer()
+        recipe = replace(RECIPES["default"], initialization=f"supernet:{earlier}")
+        part = replace(spec, hidden_width=18, embedding_width=18)
+        check_start(recipe.initialization, part, spec)
+        check_source(recipe, part, 3, tokenizer)
+        student = classroom(teacher, task).start(part, recipe, 0)
+        whole, ours = encoder_of(load_model(earlier)), encoder_of(student)
+        assert torch.equal(ours.layers[0].contract.weight, whole.layers[0].contract.weight[:18])
+        assert list(student.config.id2label.values()) == list(task.label_names)
+        with pytest.raises(UserError, match="30 hidden channels and the model in .*earlier 24: it is no part"):
+            check_source(recipe, replace(spec, hidden_width=30, embedding_width=30), 3, tokenizer)
+        with pytest.raises(UserError, match="the model folder nowhere to start from does not exist"):
+            check_start("supernet:nowhere", spec, spec)
+
     def test_its_own_layers_are_what_a_layer_map_names(self, earlier: Path, teacher: Teacher) -> None:
         spec, tokenizer = student_spec(teacher), teacher.tokenizer()
         recipe = replace(RECIPES["default"], initialization=str(earlier), layer_map=(2,))
