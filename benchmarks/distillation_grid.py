@@ -31,6 +31,7 @@ from distill.teachers import prepare_teacher
 from runs.errors import UserError
 from runs.files import content_hash, read_json, write_bytes_atomic, write_json_atomic
 from runs.progress import Progress
+from runs.registry import unknown_name
 
 RESULTS = Path(__file__).resolve().parent / "results" / "distillation_grid"
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "guideline.md"
@@ -76,13 +77,18 @@ def stored(results: Path, name: str) -> dict[str, Any]:
 
 
 def missing(
-    tasks: Sequence[str], stages: Sequence[str], seeds: range, steps: dict[str, int], have: dict[str, Any]
+    tasks: Sequence[str],
+    stages: Sequence[str],
+    seeds: range,
+    steps: dict[str, int],
+    have: dict[str, Any],
+    tables: Sequence[str] = (),
 ) -> Iterator[Cell]:
-    """Cells that no run has taught yet, stage after stage."""
+    """Cells that no run has taught yet, stage after stage, of some tables or all."""
     for name in stages:
         for task in tasks:
             for cell in cells_of(name, task, steps[task], seeds):
-                if cell.place not in have[task]["cells"]:
+                if cell.place not in have[task]["cells"] and (not tables or cell.table in tables):
                     yield cell
 
 
@@ -145,11 +151,19 @@ def prepare(results: Path, name: str, place: str, teacher: str | None) -> tuple[
     return have, steps
 
 
+def check_names(kind: str, given: Sequence[str], known: list[str]) -> None:
+    """Raise `UserError` for a name that is none."""
+    for name in given:
+        if name not in known:
+            raise unknown_name(kind, name, known)
+
+
 def main(
     tasks: Annotated[list[str], typer.Argument(help="NAME=FOLDER for each task: its data, and what results call it.")],
     teacher: Annotated[str | None, typer.Option(help="Default: the embedded one.")] = None,
     stage: Annotated[list[str], typer.Option(help="May be repeated. Default: all, one after the other.")] = [],  # noqa: B006
     seeds: int = 3,
+    table: Annotated[list[str], typer.Option(help="May be repeated. Default: all of those stages.")] = [],  # noqa: B006
     minutes: Annotated[float, typer.Option(help="Begin no student after so long; the same command goes on.")] = 1e6,
     workers: int = 2,
     threads: Annotated[int, typer.Option(help="Of each worker.")] = 1,
@@ -160,13 +174,15 @@ def main(
     for one in tasks:
         if "=" not in one:
             raise UserError(f"{one!r} is no task: give NAME=FOLDER, as in trec=data/trec.")
+    check_names("stage", stage, list(STAGES))
+    check_names("table", table, [name for one in stage or STAGES for name in STAGES[one]()])
     places = dict(one.split("=", 1) for one in tasks)
     here = machine()
     have, steps = {}, {}
     for name, place in places.items():
         have[name], steps[name] = prepare(results, name, place, teacher)
         have[name].setdefault("machines", {})[content_hash(here, 8)] = here
-    found = missing(list(places), stage or list(STAGES), range(seeds), steps, have)
+    found = missing(list(places), stage or list(STAGES), range(seeds), steps, have, table)
     queue = [cell for cell in found if can_start(room_of(places[cell.task], teacher), cell)]
 
     def keep(cell: Cell, outcome: dict[str, Any]) -> None:

@@ -126,6 +126,10 @@ def test_where_nothing_can_be_cut_from_a_teacher_students_start_at_random(tmp_pa
 def test_a_task_without_a_name_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="NAME=FOLDER"):
         grid.main([str(tmp_path)], results=tmp_path, page_file=tmp_path / "p.md")
+    with pytest.raises(UserError, match="unknown stage 'begin': use one of start, "):
+        grid.main([f"a={tmp_path}"], stage=["begin"], results=tmp_path, page_file=tmp_path / "p.md")
+    with pytest.raises(UserError, match="unknown table '4x31': use one of 4x312, "):
+        grid.main([f"a={tmp_path}"], stage=["start"], table=["4x31"], results=tmp_path, page_file=tmp_path / "p.md")
 
 
 @pytest.mark.usefixtures("tiny")
