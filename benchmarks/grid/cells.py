@@ -189,10 +189,12 @@ def lengths() -> Tables:
 
 @stage("ahead")
 def ahead() -> Tables:
-    """What looks inside the teacher where a run is as long as the default's: relations of the last layer for a part of
-    it, ahead of the answers; and, on the texts alone, the two named recipes that did best in short runs."""
+    """Other knowledge where a run is as long as the default's: labels beside the answers; relations of the last layer
+    for a part of it, ahead of the answers; and, on the texts alone, the two named recipes that did best in short
+    runs."""
     shipped = RECIPES["default"]
-    arms = {"answers alone": shipped}
+    halves = tuple(replace(term, weight=0.5) for term in (*shipped.terms, Term("labels")))
+    arms = {"answers alone": shipped, "answers and labels": replace(shipped, terms=halves)}
     first = Term("minilm", matching="last-layer", end=FEATURES_END)
     later = tuple(replace(term, start=FEATURES_END) for term in shipped.terms)
     arms[f"relations for {FEATURES_END:.0%}"] = replace(shipped, terms=(first, *later))

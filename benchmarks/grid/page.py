@@ -23,7 +23,7 @@ TITLES = {
     "knowledge": "What to teach",
     "matching": "From which layers",
     "length": "How long, and from how much",
-    "ahead": "A loss over layers ahead of a long run",
+    "ahead": "What else to teach in a long run",
     "recipe": "Named recipes",
     "shape": "Wide or deep",
     "default": "The default recipe on the test splits",
