@@ -221,8 +221,11 @@ def write_page(results: Path, page_file: Path) -> None:
     """The page from all results that are there, and from what a person wrote beside them."""
     found = {path.stem: dict(read_json(path, "results")) for path in sorted(results.glob("*.json"))}
     notes = results / "notes.md"
-    text = page(found, notes.read_text(encoding="utf-8") if notes.is_file() else "")
-    write_bytes_atomic(page_file, text.encode())
+    figures = page_file.with_suffix("")
+    text = page(found, notes.read_text(encoding="utf-8") if notes.is_file() else "", figures.name)
+    figures.mkdir(parents=True, exist_ok=True)
+    for name, content in text.items():
+        write_bytes_atomic(figures / name if name else page_file, content.encode())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 from protocol import Interval, mean_interval, paired_bootstrap, score_table
 
 from grid.cells import AS_SHIPPED, STAGES
+from grid.figure import forest
 from grid.teaching import from_text
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -34,8 +35,8 @@ READING = """\
 Every figure is a mean over seeds on the validation split, of students as they are after their last step; arms of one
 table had the same seeds and, where the arm does not say so, the same steps and batches. The first row has the score in
 percent; the others differ from it by so many points, with the 95 % interval of a paired bootstrap over examples and
-seeds, bold where it leaves out 0. *divergence ×*: mean divergence from the teacher over the first row's (geometric mean
-over tasks); *seconds*: of training on one thread, the machine busy with a second student."""
+seeds, bold where it leaves out 0 (in the pictures: full dots). *divergence ×*: mean divergence from the teacher over the
+first row's (geometric mean over tasks); *seconds*: of training on one thread, the machine busy with a second student."""
 
 
 @dataclass(frozen=True)
@@ -95,37 +96,55 @@ def _signed(found: Interval) -> str:
     return f"**{text}**" if found.decided else text
 
 
-def stage_table(results: Results, stage: str, table: str) -> list[str]:
-    """Markdown: each arm against the first, task by task and over all; bold where the sign is known."""
+@dataclass(frozen=True)
+class Compared:
+    """One table: the first arm's, and what each other arm is beside it, by task and, where it has all, as "mean"."""
+
+    base: str
+    arms: Mapping[str, Mapping[str, Arm]]
+    """Task → arm → its seeds."""
+    beside: Mapping[str, Mapping[str, Interval]]
+    """Arm → task → points more than the first."""
+
+    @property
+    def tasks(self) -> list[str]:
+        """Those that have the first arm."""
+        return list(self.arms)
+
+
+def compared(results: Results, stage: str, table: str) -> Compared | None:
+    """What there is of a table; None where no task has its first arm."""
+    base, *others = STAGES[stage]()[table]
     by_task = {task: arms_of(one, stage, table) for task, one in results.items()}
-    by_task = {task: arms for task, arms in by_task.items() if arms}
-    if not by_task:
-        return []
-    taught = {name for arms in by_task.values() for name in arms}
-    base, *_ = wanted = list(STAGES[stage]()[table])
-    names = [name for name in wanted if name in taught]
+    by_task = {task: arms for task, arms in by_task.items() if base in arms}
+    beside: dict[str, dict[str, Interval]] = {}
+    for name in others:
+        found = {task: difference(arms[name], arms[base]) for task, arms in by_task.items() if name in arms}
+        if len(found) == len(by_task) > 1:
+            found["mean"] = mean_of(list(found.values()))
+        if found:
+            beside[name] = found
+    return Compared(base, by_task, beside) if by_task else None
+
+
+def stage_table(found: Compared, table: str) -> list[str]:
+    """Markdown: each arm against the first, task by task and over all; bold where the sign is known."""
+    columns = [*found.tasks, *(["mean"] if len(found.tasks) > 1 else [])]
     lines = [
-        f"| {table} | " + " | ".join(by_task) + " | mean | divergence × | seconds |",
-        "|---|" + "---|" * (len(by_task) + 3),
+        f"| {table} | " + " | ".join(columns) + " | divergence × | seconds |",
+        "|---|" + "---|" * (len(columns) + 2),
     ]
-    for name in names:
-        cells, found, ratios, seconds = [], [], [], []
-        for arms in by_task.values():
-            if name not in arms or base not in arms:
-                cells.append("–")
-                continue
-            arm = arms[name]
-            seconds.append(arm.seconds)
-            ratios.append(arm.divergence / arms[base].divergence)
-            if name == base:
-                own = mean_interval(arm.right)
-                cells.append(f"{100 * own.mean:.1f} ({arm.seeds} seeds, {arm.steps} steps)")
-            else:
-                found.append(difference(arm, arms[base]))
-                cells.append(_signed(found[-1]))
-        mean = _signed(mean_of(found)) if found else ""
-        ratio = f"{np.exp(np.mean(np.log(ratios))):.2f}" if ratios else ""
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {mean} | {ratio} | {np.mean(seconds):.0f} |")
+    for name in (found.base, *found.beside):
+        pairs = [(arms[name], arms[found.base]) for arms in found.arms.values() if name in arms]
+        if name == found.base:
+            own = [(mean_interval(arm.right), arm) for arm, _ in pairs]
+            cells = [f"{100 * score.mean:.1f} ({arm.seeds} seeds, {arm.steps} steps)" for score, arm in own]
+            cells += [""] * (len(columns) - len(cells))
+        else:
+            cells = [_signed(found.beside[name][task]) if task in found.beside[name] else "–" for task in columns]
+        ratio = np.exp(np.mean([np.log(arm.divergence / base.divergence) for arm, base in pairs]))
+        seconds = np.mean([arm.seconds for arm, _ in pairs])
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {ratio:.2f} | {seconds:.0f} |")
     return [*lines, ""]
 
 
@@ -153,8 +172,12 @@ def machines(results: Results) -> list[str]:
     return [f"Taught on {name}." for name in sorted(named)] + [""] * bool(named)
 
 
-def page(results: Results, notes: str) -> str:
-    """The whole page; `notes` is what a person made of the tables, and stands first."""
+def page(results: Results, notes: str, figures: str = "guideline") -> dict[str, str]:
+    """The whole page as "", and the pictures in it by their names in the folder `figures` beside it.
+
+    `notes` is what a person made of the tables, and stands first.
+    """
+    made: dict[str, str] = {}
     lines = ["# Which distillation to choose", "", notes.strip(), "", "## The tables", ""]
     lines += [
         READING,
@@ -170,8 +193,16 @@ def page(results: Results, notes: str) -> str:
         lines.append(f"| {who.replace('_', '-')} | " + " | ".join(cells) + " |")
     lines += ["", *machines(results)]
     for stage, make in STAGES.items():
-        draw = shipped_table if stage == AS_SHIPPED else stage_table
-        tables = [line for table in make() for line in draw(results, stage, table)]
-        if tables:
-            lines += [f"### {TITLES[stage]}", "", cleandoc(make.__doc__ or ""), "", *tables]
-    return "\n".join(lines).rstrip() + "\n"
+        parts: list[str] = []
+        for table in make():
+            if stage == AS_SHIPPED:
+                parts += shipped_table(results, stage, table)
+            elif found := compared(results, stage, table):
+                parts += stage_table(found, table)
+                if found.beside:
+                    name = f"{stage}-{table.replace(' ', '-')}.svg"
+                    made[name] = forest(f"{TITLES[stage]}, {table}", found.tasks, found.beside, found.base)
+                    parts += [f"![Each arm beside {found.base}, {table}]({figures}/{name})", ""]
+        if parts:
+            lines += [f"### {TITLES[stage]}", "", cleandoc(make.__doc__ or ""), "", *parts]
+    return {"": "\n".join(lines).rstrip() + "\n", **made}

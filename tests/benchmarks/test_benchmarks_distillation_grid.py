@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -71,7 +72,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_differences_are_those_of_the_stored_answers() -> None:
     results = {"a": fabricated({"logits": [0.8, 0.82], "labels": [0.7, 0.72]}),
                "b": fabricated({"logits": [0.5, 0.5], "labels": [0.5, 0.5]})}  # fmt: skip
-    text = page.page(results, "What was found.")
+    found = page.page(results, "What was found.")
+    text = found.pop("")
     assert (
         "What was found." in text and "| teacher | 95.0 | 95.0 |" in text and "| bag-of-words | 60.0 | 60.0 |" in text
     )
@@ -79,6 +81,11 @@ def test_differences_are_those_of_the_stored_answers() -> None:
                      for arm in ("logits", "labels"))  # fmt: skip
     assert "81.0 (2 seeds, 7 steps) | 50.0 (2 seeds, 7 steps)" in first
     assert "| **-10.0 [-1" in second and "| +0.0 [+0.0, +0.0] |" in second and "**-5.0 [-" in second
+    assert "(guideline/tiny-1x16.svg)" in text and set(found) == {"tiny-1x16.svg"}
+    drawn = ElementTree.fromstring(found["tiny-1x16.svg"])
+    dots = [float(dot.get("cx", "")) for dot in drawn.iter() if dot.tag.endswith("circle")][3:]
+    zero = next(float(line.get("x1", "")) for line in drawn.iter() if line.get("stroke") == "#222222")
+    assert len(dots) == 3 and dots[0] < dots[2] < dots[1] == zero, "-10, the mean of both, and 0"
 
 
 @pytest.mark.usefixtures("tiny")
