@@ -1,4 +1,4 @@
-"""A table of the guideline as a picture: how far each arm is from the first, task by task and over all, with intervals."""
+"""A table of the guideline as a picture: how far each arm is from the first, by task and over all, with intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,9 +78,8 @@ def _grid(scale: Scale, top: float, bottom: float, base: str) -> list[str]:
     for points in range(ceil(scale.low / step) * step, floor(scale.high) + 1, step):
         x, colour = scale.x(points), INK if points == 0 else FAINT
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" stroke="{colour}" stroke-width="0.7"/>')
-        parts.append(
-            f'<text x="{x:.1f}" y="{bottom + 14}" text-anchor="middle" fill="{INK}">{f"{points:+d}" if points else "0"}</text>'
-        )
+        number = f"{points:+d}" if points else "0"
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 14}" text-anchor="middle" fill="{INK}">{number}</text>')
     said = f"points of accuracy on validation beside “{base}”"
     parts.append(f'<text x="{WIDTH - RIGHT}" y="{bottom + 29}" text-anchor="end" fill="{INK}">{escape(said)}</text>')
     return parts
