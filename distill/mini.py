@@ -9,10 +9,12 @@ from distill.classroom import classroom
 from distill.course import begun
 from distill.evaluation import answer
 from distill.examples import Task
+from distill.lesson import needs_answers
 from distill.numerics import Diverged
 from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
+from runs.progress import Progress
 from students.spec import StudentSpec
 
 
@@ -28,6 +30,18 @@ class MiniScore:
     validation_score: float
     steps: int
     seconds: float
+
+
+def ask_beforehand(teacher: Teacher, task: Task, recipe: Recipe, progress: Progress) -> None:
+    """Ask the teacher now, for all to see, what the first mini-distillation would have to ask in silence."""
+    room = classroom(teacher, task)
+    before, room.progress = room.progress, progress
+    try:
+        if any(map(needs_answers, recipe.terms)):
+            _ = room.train_logits
+        room.ask_teacher()
+    finally:
+        room.progress = before
 
 
 def mini_distil(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from devices.measurement import Measurement
+from distill.mini import ask_beforehand
 from export.items import item_key
 from nas.budget import Budget
 from nas.context import STUDY_FILE, Context
@@ -36,6 +37,7 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
         details = {"ms": latency, "upper_ms": upper, "normalised_loss": score.loss, **score.details}
         return Outcome(reward, _finite({**details, "seconds": score.seconds}))
 
+    ask_beforehand(tryout.teacher, tryout.task, tryout.recipe, context.progress)
     study = open_study(context.run.path / STUDY_FILE, budget.label)
     genes = list(zip(members.space.genes, members.space.cardinalities, strict=True))
     label = f"{budget.label}: mini-distilling candidates"
