@@ -30,6 +30,8 @@ for _method in (
         recipe="kd-nas",
         reward=Reward(alpha=-0.06),
     ),
+    Method("evolution", controller="evolution"),
+    Method("local", controller="local"),
     Method("random", controller="random"),
 ):
     METHODS.register(_method.name)(_method)

@@ -11,7 +11,7 @@ Entry = TypeVar("Entry")
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UserError:
     """The error for a name that is not in `known`: the nearest names first."""
-    nearest = get_close_matches(name, known, n=len(known), cutoff=0.5)
+    nearest = get_close_matches(name, known, n=max(1, len(known)), cutoff=0.5)
     ordered = nearest + [other for other in known if other not in nearest]
     return UserError(f"unknown {kind} {name!r}: use one of {', '.join(ordered)}.")
 

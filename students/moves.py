@@ -34,6 +34,33 @@ class VariedSpace(CodeSpace):
         )
         return self._repair(mutated, rng)
 
+    def step(self, codes: Codes, rng: np.random.Generator) -> Codes:
+        """Small steps of a few genes at once: AutoTinyBERT's mutation (docs/methods.md), where layers are all alike.
+
+        Of each member the depth changes by 1 with probability 0.25, the hidden width by 1 place with 0.5, the
+        feed-forward by up to 2 with 0.5, and heads or queries by up to 2 with 0.25. Where layers differ such a step is
+        taken by one of them or, half the time, by all (ours). Activations stay.
+        """
+        stepped = self._fill(codes)
+        shared, layers = stepped[:, : len(SHARED_GENES)], self.layer_view(stepped)
+        n = len(codes)
+
+        def drawn(chance: float, most: int) -> npt.NDArray[np.int64]:
+            """Steps [n] of 1 to `most` up or down, 0 where there is none."""
+            sizes = rng.integers(1, most + 1, size=n) * rng.choice([-1, 1], size=n)
+            return np.where(rng.random(n) < chance, sizes, 0)
+
+        shared[:, 0] += drawn(0.25, 1)
+        shared[:, 1] += drawn(0.5, 1)
+        one = np.arange(self.slots) == rng.integers(0, self.used(codes).sum(axis=1))[:, None]
+        takes = one | (rng.random(n) < 0.5)[:, None]
+        layers[..., 2] += takes * drawn(0.5, 2)[:, None]
+        attention = drawn(0.25, 2)[:, None] * takes
+        queries = (rng.random(n) < 0.5)[:, None]
+        layers[..., 0] += np.where(queries, 0, attention)
+        layers[..., 1] += np.where(queries, attention, 0)
+        return self._repair(np.clip(stepped, 0, np.array(self.cardinalities) - 1), rng)
+
     def cross(self, a: Codes, b: Codes, rng: np.random.Generator) -> Codes:
         """Children that take each gene from one parent or the other; rows of `a` and `b` are paired."""
         return self._repair(np.where(rng.random(a.shape) < 0.5, self._fill(a), self._fill(b)), rng)

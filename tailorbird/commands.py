@@ -127,7 +127,9 @@ def nas_search(
         str, typer.Option(help="Tokens of one example, or `auto`: what 99 % of the training texts fit into.")
     ] = "128",
     precision: options.Precision = "fp32",
-    method: Annotated[str, typer.Option(help="How to search: kd-nas or random.")] = "kd-nas",
+    method: Annotated[
+        str, typer.Option(help="How to search: kd-nas, kd-nas-paper, evolution, local or random.")
+    ] = "kd-nas",
     space: Annotated[str, typer.Option(help="Which students there are: hybrid, kd-nas, or a YAML file.")] = "hybrid",
     max_parameters: Annotated[int | None, typer.Option(help="Largest number of weights.")] = None,
     effort: options.Effort = "quick",

@@ -4,5 +4,7 @@ from nas.controllers.contract import CONTROLLERS as CONTROLLERS
 from nas.controllers.contract import Codes as Codes
 from nas.controllers.contract import Controller as Controller
 from nas.controllers.contract import Problem as Problem
+from nas.controllers.evolution import EvolutionController as EvolutionController
 from nas.controllers.kd_nas import KdNasController as KdNasController
+from nas.controllers.local import LocalController as LocalController
 from nas.controllers.random import RandomController as RandomController

@@ -50,7 +50,7 @@ class Controller(ABC):
 
         Fewer, or none, come back where the space has no more of them.
         """
-        pool = draw_pool(self.problem, n, self._proposed, self._generator)
+        pool = self._pool(n)
         chosen = pool.codes[self._choose(pool, min(n, len(pool.codes)))]
         self._proposed.extend(chosen.tolist())
         return chosen
@@ -86,6 +86,10 @@ class Controller(ABC):
     def report(self) -> list[EpisodeReport]:
         """What can be said of each episode so far: its best reward, and how well it was foretold."""
         return [dict(report) for report in self._reports]
+
+    def _pool(self, n: int) -> Pool:
+        """What the next n are chosen from."""
+        return draw_pool(self.problem, n, self._proposed, self._generator)
 
     @abstractmethod
     def _choose(self, pool: Pool, n: int) -> npt.NDArray[np.int64]:

@@ -37,22 +37,35 @@ class Problem:
 
 @dataclass(frozen=True)
 class Pool:
-    """Candidates [n, genes] and their predicted ms [n]; `lower_share` is the window's lower end as it was used."""
+    """Candidates [n, genes] and their predicted ms [n]; `lower_share` is the window's lower end as it was used.
+
+    `joined` [n]: which of them a controller brought itself.
+    """
 
     codes: Codes
     latency_ms: Milliseconds
     lower_share: float
+    joined: npt.NDArray[np.bool_]
 
 
-def draw_pool(problem: Problem, wanted: int, seen: Sequence[Sequence[int]], rng: np.random.Generator) -> Pool:
+def draw_pool(
+    problem: Problem,
+    wanted: int,
+    seen: Sequence[Sequence[int]],
+    rng: np.random.Generator,
+    join: Codes | None = None,
+) -> Pool:
     """Draw a pool in which at least `wanted` candidates lie, if the space has so many, none of them in `seen`.
+
+    Members that a controller wants to `join` it do so where they lie in the window as well.
 
     The window's lower end falls by tenths of the budget until enough lie inside. Where even the whole range
     below the budget holds too few, mutants of the fastest members join: a random draw hardly ever meets a tight budget.
     Where nothing at all is surely below it, the fastest stand in, since the shortlist is timed in any case.
     """
     space = problem.space
-    codes = np.concatenate([space.sample(problem.pool_size, rng), space.enumerate_extremes()])
+    join = np.zeros((0, len(space.genes)), dtype=np.int64) if join is None else join
+    codes = np.concatenate([space.sample(problem.pool_size, rng), space.enumerate_extremes(), join])
     fresh, latency, upper = _scored(problem, codes, seen)
     for _ in range(ROUNDS_OF_MUTATION):
         if (upper <= problem.budget_ms).sum() >= wanted or not len(fresh):
@@ -60,7 +73,10 @@ def draw_pool(problem: Problem, wanted: int, seen: Sequence[Sequence[int]], rng:
         fastest = fresh[np.argsort(upper, kind="stable")[: max(wanted, 100)]]
         mutants = [space.mutate(fastest, rng, 1.5 / fastest.shape[1]) for _ in range(20)]
         fresh, latency, upper = _scored(problem, np.concatenate([fresh, *mutants]), seen)
-    return _in_window(problem, wanted, fresh, latency, upper)
+    brought = {tuple(code) for code in join.tolist()}
+    joined = np.array([tuple(code) in brought for code in fresh.tolist()], dtype=bool)
+    chosen, share = _in_window(problem, wanted, upper)
+    return Pool(fresh[chosen], latency[chosen], share, joined[chosen])
 
 
 def _scored(problem: Problem, codes: Codes, seen: Sequence[Sequence[int]]) -> tuple[Codes, Milliseconds, Milliseconds]:
@@ -71,15 +87,15 @@ def _scored(problem: Problem, codes: Codes, seen: Sequence[Sequence[int]]) -> tu
     return fresh, latency, upper
 
 
-def _in_window(problem: Problem, wanted: int, codes: Codes, latency: Milliseconds, upper: Milliseconds) -> Pool:
+def _in_window(problem: Problem, wanted: int, upper: Milliseconds) -> tuple[npt.NDArray[np.int64], float]:
+    """Positions of those whose upper end lies in the window, and its lower end."""
     below = upper <= problem.budget_ms
     if not below.any():
         fastest = np.argsort(upper, kind="stable")[:wanted]
-        fastest = fastest[np.isfinite(upper[fastest])]
-        return Pool(codes[fastest], latency[fastest], 0.0)
+        return fastest[np.isfinite(upper[fastest])], 0.0
     share = problem.window
     while True:
         inside = below & (upper >= share * problem.budget_ms)
         if inside.sum() >= wanted or share == 0.0:
-            return Pool(codes[inside], latency[inside], share)
+            return np.flatnonzero(inside), share
         share = max(0.0, round(share - 0.1, 6))

@@ -8,7 +8,8 @@ from nas_synthetic import problem, quality, scorer_of
 
 from nas.controllers import CONTROLLERS, Controller
 from nas.controllers.lstm import RewardPredictor
-from nas.controllers.pool import draw_pool
+from nas.controllers.pool import Codes, draw_pool
+from students.space import SearchSpace
 
 
 def play(controller: Controller, episodes: int, n: int) -> list[np.ndarray]:
@@ -91,15 +92,45 @@ def test_a_small_space_runs_dry_without_repeating() -> None:
     assert not {tuple(code) for code in pool.codes.tolist()} & {tuple(code) for code in all_but_two[:-2].tolist()}
 
 
-def test_kd_nas_beats_random_after_learning() -> None:
+@pytest.mark.parametrize("name", ["kd-nas", "evolution", "local"])
+def test_it_beats_random_after_learning(name: str) -> None:
     def late(name: str, seed: int) -> float:
         controller = CONTROLLERS[name](problem(exploration_step=0.14), seed)
         return float(
             np.mean([quality(controller.problem.space, codes).mean() for codes in play(controller, 6, 8)[-2:]])
         )
 
-    gains = [late("kd-nas", seed) - late("random", seed) for seed in range(2)]
+    gains = [late(name, seed) - late("random", seed) for seed in range(2)]
     assert min(gains) > 0.02, gains
+
+
+def test_half_of_a_generation_are_children_of_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = CONTROLLERS["evolution"](problem(), 0)
+    parents, children, step = [], [], SearchSpace.step
+
+    def watched(space: SearchSpace, codes: Codes, rng: np.random.Generator) -> Codes:
+        parents.extend(map(tuple, codes))
+        children.extend(map(tuple, made := step(space, codes, rng)))
+        return made
+
+    monkeypatch.setattr(SearchSpace, "step", watched)
+    first = controller.ask(40)
+    assert not parents, "the first generation is random"
+    controller.tell(first, np.arange(40.0))
+    second = list(map(tuple, controller.ask(40)))
+    assert set(parents) <= set(map(tuple, first[-25:])) and len(set(parents)) > 20, "the best 25"
+    assert parents.count(tuple(first[-1])) > 3 * parents.count(tuple(first[-20])), "by their reward"
+    assert set(second[:20]) <= set(children)
+    assert len(set(second[20:]) - set(children)) > 15
+
+
+def test_local_search_stays_near_the_best() -> None:
+    controller = CONTROLLERS["local"](problem(), 0)
+    first = controller.ask(10)
+    rewards = np.arange(10.0)
+    controller.tell(first, rewards)
+    near, far = ((codes != first[-1]).sum(axis=1) for codes in (controller.ask(10), first[:-1]))
+    assert near.max() <= 4 < np.median(far)
 
 
 def test_kd_nas_reports_exploration_and_both_correlations() -> None:
