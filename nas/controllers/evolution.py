@@ -30,12 +30,10 @@ class EvolutionController(Controller):
         return draw_pool(self.problem, n, self._proposed, self._generator, mutants)
 
     def _choose(self, pool: Pool, n: int) -> npt.NDArray[np.int64]:
-        joined = np.flatnonzero(pool.joined)
-        children = self._generator.permutation(joined)[: n // 2]
-        rest = np.setdiff1d(np.arange(len(pool.codes)), children)
-        # Where too few others are left, more children make up the number.
-        others = self._generator.permutation(rest)[: n - len(children)]
-        return np.concatenate([children, others])
+        children, others = (self._generator.permutation(np.flatnonzero(kind)) for kind in (pool.joined, ~pool.joined))
+        half = min(n // 2, len(children))
+        # Where too few of one kind lie in the window, the other makes up the number.
+        return np.concatenate([children[:half], others, children[half:]])[:n]
 
     def _mutants(self, n: int) -> Codes:
         codes = np.concatenate([episode.codes for episode in self.episodes])
