@@ -1,10 +1,10 @@
-"""The sub-model of a supernet: the first channels, heads and neurons of each layer, as they are.
+"""A part of a supernet: the first channels, heads and neurons of its layers, with or without weights of its own.
 
 It makes sense of a model whose parts stand in the order of their worth and that was trained so that its sub-models
 answer too; of any other, `students.slicing` finds out which parts those are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,8 @@ def require_within(spec: StudentSpec, supernet: StudentSpec, layer_map: Sequence
     pairs += [("positions", spec.maximum_positions, supernet.maximum_positions, False)]
     for place, (layer, origin) in enumerate(zip(spec.layers, layer_map, strict=True)):
         other = theirs[origin]
-        if not isinstance(layer, TransformerLayer) or layer.activation != other.activation:
-            raise UserError(f"layer {place} of this student is of another kind than layer {origin} of {of}.")
+        if not isinstance(layer, TransformerLayer):
+            raise UserError(f"layer {place} of this student is of type {layer.type}, and {of} has transformers alone.")
         for what, mine, whole in (
             ("heads", layer.heads, other.heads),
             ("channels a head", layer.qkv_width // layer.heads, other.qkv_width // other.heads),
@@ -49,44 +49,78 @@ def leading_part(
 ) -> StudentPreTrainedModel:
     """A student of `spec` that is the leading part of `supernet`; its layer i is that of layer `layer_map[i]`.
 
-    Its attention divides by the root of its own head width. A head of another kind, or a classifier of other labels,
-    stays random. Raises `UserError` for a student that is no part of it (`require_within`).
+    Activations are its own, and its attention divides by the root of its own head width. A head of another kind, or a
+    classifier of other labels, stays random. Raises `UserError` for a student that is no part of it (`require_within`).
+    """
+    require_within(spec, supernet.config.spec_object, layer_map, "the supernet")
+    student = build_student(spec)
+    with torch.no_grad():
+        for module, name, weight in leading_weights(student, supernet, layer_map):
+            getattr(module, name).copy_(weight)
+    return student
+
+
+def shared_part(
+    supernet: StudentPreTrainedModel, spec: StudentSpec, layer_map: Sequence[int]
+) -> StudentPreTrainedModel:
+    """The same part without weights of its own: it computes with the supernet's, which its gradients reach.
+
+    For as long as the supernet's weights are not replaced by others; `state_dict()` and `parameters()` are of no use.
+    Raises `UserError` as `leading_part` does, and for a head that is not the supernet's.
     """
     theirs = supernet.config.spec_object
     require_within(spec, theirs, layer_map, "the supernet")
-    student = build_student(spec)
-    target, source = encoder_of(student), encoder_of(supernet)
-    with torch.no_grad():
-        _copy(target.embeddings, source.embeddings)
-        for place, origin in enumerate(layer_map):
-            mine, whole = target.layers[place], source.layers[origin]
-            assert isinstance(mine, TransformerLayerModule) and isinstance(whole, TransformerLayerModule)
-            _copy_layer(mine, whole)
-        if isinstance(student, StudentWithHead) and isinstance(supernet, StudentWithHead) and spec.head == theirs.head:
-            _copy(student.head, supernet.head)
+    if spec.head != theirs.head or spec.sharing is not None:
+        raise UserError("a part that shares a supernet's weights has its head, and no layers that share their own.")
+    with torch.device("meta"):
+        student = build_student(spec)
+    for module, name, weight in list(leading_weights(student, supernet, layer_map)):
+        # What `torch.func.functional_call` does for the length of a call: a plain tensor where a parameter was.
+        module._parameters[name] = weight  # type: ignore[assignment]
+    student.train(supernet.training)
     return student
+
+
+Weights = Iterator[tuple[nn.Module, str, Tensor]]
+"""Module of a student, name of its parameter, and what the supernet has for it."""
+
+
+def leading_weights(
+    student: StudentPreTrainedModel, supernet: StudentPreTrainedModel, layer_map: Sequence[int]
+) -> Weights:
+    """For each of a student's parameters the supernet's leading part of it, which is no copy where it can be none."""
+    target, source = encoder_of(student), encoder_of(supernet)
+    yield from _matching(target.embeddings, source.embeddings)
+    for place, origin in enumerate(layer_map):
+        mine, whole = target.layers[place], source.layers[origin]
+        assert isinstance(mine, TransformerLayerModule) and isinstance(whole, TransformerLayerModule)
+        yield from _layer(mine, whole)
+    same = student.config.spec_object.head == supernet.config.spec_object.head
+    if same and isinstance(student, StudentWithHead) and isinstance(supernet, StudentWithHead):
+        yield from _matching(student.head, supernet.head)
 
 
 def _leading(whole: Tensor, like: Tensor) -> Tensor:
     return whole[tuple(slice(size) for size in like.shape)]
 
 
-def _copy(target: nn.Module, source: nn.Module) -> None:
-    for name, parameter in target.named_parameters():
-        parameter.copy_(_leading(source.get_parameter(name), parameter))
+def _matching(target: nn.Module, source: nn.Module) -> Weights:
+    for place, module in target.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            yield module, name, _leading(source.get_submodule(place).get_parameter(name), parameter)
 
 
-def _copy_layer(target: TransformerLayerModule, source: TransformerLayerModule) -> None:
+def _layer(target: TransformerLayerModule, source: TransformerLayerModule) -> Weights:
     mine, theirs = (target.heads, target.head_width), (source.heads, source.head_width)
     for name, module in target.named_children():
         if name not in (*PROJECTIONS, "output"):
-            _copy(module, source.get_submodule(name))
+            yield from _matching(module, source.get_submodule(name))
     # Of each head the first channels, which are not the first of all.
     for name in PROJECTIONS:
         ours, whole = (model.get_submodule(name) for model in (target, source))
         assert isinstance(ours, nn.Linear) and isinstance(whole, nn.Linear)
-        ours.weight.copy_(_leading(whole.weight.unflatten(0, theirs), ours.weight.unflatten(0, mine)).flatten(0, 1))
-        ours.bias.copy_(_leading(whole.bias.unflatten(0, theirs), ours.bias.unflatten(0, mine)).flatten())
-    weight = target.output.weight
-    weight.copy_(_leading(source.output.weight.unflatten(1, theirs), weight.unflatten(1, mine)).flatten(1, 2))
-    target.output.bias.copy_(_leading(source.output.bias, target.output.bias))
+        yield ours, "weight", _leading(whole.weight.unflatten(0, theirs), ours.weight.unflatten(0, mine)).flatten(0, 1)
+        yield ours, "bias", _leading(whole.bias.unflatten(0, theirs), ours.bias.unflatten(0, mine)).flatten()
+    like = target.output.weight.unflatten(1, mine)
+    yield target.output, "weight", _leading(source.output.weight.unflatten(1, theirs), like).flatten(1, 2)
+    yield target.output, "bias", _leading(source.output.bias, target.output.bias)

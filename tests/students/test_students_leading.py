@@ -2,19 +2,26 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from runs.errors import UserError
-from students.leading import leading_part, require_within
+from students.leading import leading_part, require_within, shared_part
 from students.model import build_student, encoder_of
-from students.spec import Head, StudentSpec, TransformerLayer, uniform_spec
+from students.space import SPACES, SearchSpace, space
+from students.spec import FeedForwardLayer, Head, StudentSpec, TransformerLayer, uniform_spec
 
 SIZES = {"vocabulary_size": 30, "maximum_positions": 20, "head": Head("classification", 3)}
 SUPERNET = uniform_spec(4, 24, 4, 48, **SIZES)
 PART = replace(
     uniform_spec(2, 18, 3, 32, **SIZES), layers=(TransformerLayer(3, 15, 32), TransformerLayer(2, 12, 20))
 )  # fmt: skip
+
+
+def uniform(mine: int, theirs: int) -> tuple[int, ...]:
+    """Layers evenly apart, the last of them last."""
+    return tuple((n + 1) * theirs // mine - 1 for n in range(mine))
 
 
 def channels(layer: TransformerLayer) -> torch.Tensor:
@@ -77,6 +84,55 @@ def test_it_attends_as_the_supernet_would_with_those_heads_alone() -> None:
     assert torch.allclose(ours.last_hidden_state, found.last_hidden_state, atol=1e-6)
 
 
+def spanning(members: SearchSpace) -> StudentSpec:
+    """The smallest student that every member of a space is a part of."""
+    choices, hidden = members.choices, max(members.choices.hidden)
+    widths = members.qkv_widths // np.array(choices.heads)[:, None]
+    layer = TransformerLayer(max(choices.heads), max(choices.heads) * int(widths.max()), max(choices.ffn))
+    return replace(SUPERNET, embedding_width=hidden, hidden_width=hidden, layers=(layer,) * max(choices.layers))
+
+
+@pytest.mark.parametrize("name", SPACES.names())
+def test_a_part_that_shares_answers_as_the_student_cut_out(name: str) -> None:
+    """Of every space: outputs, hidden states and gradients."""
+    members = space(name)
+    net = build_student(spanning(members), 1)
+    ids = torch.randint(1, 30, (2, 9), generator=torch.Generator().manual_seed(0))
+    sizes = {"vocabulary_size": 30, "maximum_positions": 20, "token_types": 2, "head": SUPERNET.head}
+    for spec in members.decode(members.sample(4, np.random.default_rng(0)), **sizes):
+        layer_map = uniform(len(spec.layers), len(net.config.spec_object.layers))
+        alone, shared = leading_part(net, spec, layer_map), shared_part(net, spec, layer_map)
+        ours, theirs = (model(ids, output_hidden_states=True) for model in (shared, alone))
+        assert torch.allclose(ours.logits, theirs.logits, atol=1e-5)
+        for one, other in zip(ours.hidden_states, theirs.hidden_states, strict=True):
+            assert torch.allclose(one, other, atol=1e-5)
+        ours.logits.square().sum().backward()
+        theirs.logits.square().sum().backward()
+        first = encoder_of(alone).layers[0].expand.weight.grad
+        found = encoder_of(net).layers[layer_map[0]].expand.weight.grad[: len(first), : first.shape[1]]
+        assert float(first.abs().max()) > 0 and torch.allclose(found, first, atol=1e-5)
+        net.zero_grad()
+
+
+def test_what_a_part_learns_the_supernet_learns() -> None:
+    net = build_student(SUPERNET, 1)
+    before = encoder_of(net).layers[1].query.weight.detach().clone()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    ids = torch.randint(1, 30, (2, 7), generator=torch.Generator().manual_seed(0))
+    shared = shared_part(net, PART, (1, 3))(ids).logits
+    shared.square().sum().backward()
+    optimizer.step()
+    moved = encoder_of(net).layers[1].query.weight.detach() != before
+    at = channels(PART.layers[0])
+    rest = torch.ones(24, dtype=torch.bool)
+    rest[at] = False
+    assert moved[at][:, :18].any() and not moved[rest].any() and not moved[:, 18:].any()
+    assert encoder_of(net).layers[0].query.weight.grad is None
+    assert not torch.equal(shared_part(net, PART, (1, 3))(ids).logits, shared)
+    with pytest.raises(UserError, match="has its head"):
+        shared_part(net, replace(PART, head=Head("classification", 5)), (1, 3))
+
+
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
@@ -85,7 +141,7 @@ def test_it_attends_as_the_supernet_would_with_those_heads_alone() -> None:
         ({"layers": (TransformerLayer(6, 18, 32),) * 2}, "6 heads in layer 0 and the supernet 4"),
         ({"layers": (TransformerLayer(3, 24, 32),) * 2}, "8 channels a head in layer 0 and the supernet 6"),
         ({"layers": (TransformerLayer(3, 18, 64),) * 2}, "64 neurons in layer 0 and the supernet 48"),
-        ({"layers": (TransformerLayer(3, 18, 32, "relu"),) * 2}, "of another kind than layer 0 of the supernet"),
+        ({"layers": (TransformerLayer(3, 18, 32), FeedForwardLayer(32))}, "layer 1 of this student is of type feed-"),
         ({"embedding_width": 12}, "differ in how words become hidden states"),
     ],
 )
