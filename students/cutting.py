@@ -1,5 +1,6 @@
 """Cutting one linear map, one layer norm or one table down to some of its channels, the rest told by those kept."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,15 @@ class Kept:
 def top(scores: Tensor, count: int) -> Tensor:
     """Positions of the `count` highest scores, ascending; all of them where there are fewer."""
     return torch.topk(scores, min(count, len(scores))).indices.sort().values
+
+
+def best_first(scores: Tensor, count: int) -> Tensor:
+    """The same positions, those of the highest scores first; of equals the first one first."""
+    return torch.sort(scores, descending=True, stable=True).indices[:count]
+
+
+Choice = Callable[[Tensor, int], Tensor]
+"""Scores [n] and a count → the positions that are kept, in the order in which a student has them."""
 
 
 def keep(point: Point, index: Tensor, places: Tensor | None = None) -> Kept:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from runs.errors import UserError
-from students.cutting import Kept, cut_linear, cut_norm, cut_table, keep, top
+from students.cutting import Choice, Kept, best_first, cut_linear, cut_norm, cut_table, keep, top
 from students.head_modules import LanguageHeadModule, TokenHeadModule
 from students.headed import StudentWithHead
 from students.importance import FIRST_TOKEN, Importance, importance
@@ -15,11 +15,15 @@ from students.layers import EmbeddingModule, HeadModule, TransformerLayerModule
 from students.model import StudentPreTrainedModel, build_student, encoder_of
 from students.spec import StudentSpec, TransformerLayer, transformer_layers
 
-__all__ = ["Importance", "importance", "require_sliceable", "slice_student"]
+__all__ = ["Importance", "best_first", "importance", "require_sliceable", "slice_student"]
 
 
 def slice_student(
-    teacher_model: StudentPreTrainedModel, spec: StudentSpec, importance: Importance, layer_map: Sequence[int]
+    teacher_model: StudentPreTrainedModel,
+    spec: StudentSpec,
+    importance: Importance,
+    layer_map: Sequence[int],
+    choose: Choice = top,
 ) -> StudentPreTrainedModel:
     """A student of `spec`'s shapes cut from the teacher; student layer i comes from teacher layer `layer_map[i]`.
 
@@ -28,6 +32,7 @@ def slice_student(
     squares over the batches of `importance`; layer norms are corrected for the spread of the channels they still see.
     Where the student is wider than the teacher the rest is small and random; a classifier for other labels is random.
     With nothing to drop the result is the teacher, bit by bit, but for its dropout: a student has none. Deterministic.
+    `choose=best_first` puts what is kept in the order of its worth, as a supernet needs it (`students.leading`).
 
     Raises `UserError` for layers other than transformers, a student whose layers share weights, a `layer_map` of the
     wrong length or range, another vocabulary, more positions or token types than the teacher's, or a plain embedding
@@ -39,15 +44,15 @@ def slice_student(
     student = build_student(spec, label_names=names)
     target, source = encoder_of(student), encoder_of(teacher_model)
     with torch.no_grad():
-        hidden = top(_hidden_scores(importance, layer_map), spec.hidden_width)
-        stream = _cut_embedding(target.embeddings, source.embeddings, importance, hidden)
+        hidden = choose(_hidden_scores(importance, layer_map), spec.hidden_width)
+        stream = _cut_embedding(target.embeddings, source.embeddings, importance, hidden, choose)
         for new, layer in zip(target.layers, layer_map, strict=True):
             old = source.layers[layer]
             assert isinstance(new, TransformerLayerModule) and isinstance(old, TransformerLayerModule)
-            stream = _cut_layer(new, old, importance, f"layers.{layer}", hidden, stream)
+            stream = _cut_layer(new, old, importance, f"layers.{layer}", hidden, stream, choose)
         if isinstance(student, StudentWithHead) and isinstance(teacher_model, StudentWithHead):
-            columns = embedding_columns(target.embeddings, importance, hidden)
-            _cut_head(student.head, teacher_model.head, importance, stream, columns, same_labels)
+            columns = embedding_columns(target.embeddings, importance, hidden, choose)
+            _cut_head(student.head, teacher_model.head, importance, stream, columns, same_labels, choose)
     return student
 
 
@@ -91,15 +96,17 @@ def _hidden_scores(importance: Importance, layer_map: Sequence[int]) -> Tensor:
     return torch.stack([importance.points[name].score for name in names]).sum(dim=0)
 
 
-def embedding_columns(target: EmbeddingModule, importance: Importance, hidden: Tensor) -> Tensor:
+def embedding_columns(target: EmbeddingModule, importance: Importance, hidden: Tensor, choose: Choice = top) -> Tensor:
     """Channels of the word embedding that are kept: those of the hidden state, unless it is factorised."""
     normed = importance.points["embeddings.norm.out"]
-    return hidden if target.projection is None else top(normed.score, target.word.embedding_dim)
+    return hidden if target.projection is None else choose(normed.score, target.word.embedding_dim)
 
 
-def _cut_embedding(target: EmbeddingModule, source: EmbeddingModule, importance: Importance, hidden: Tensor) -> Kept:
+def _cut_embedding(
+    target: EmbeddingModule, source: EmbeddingModule, importance: Importance, hidden: Tensor, choose: Choice
+) -> Kept:
     normed = importance.points["embeddings.norm.out"]
-    columns = embedding_columns(target, importance, hidden)
+    columns = embedding_columns(target, importance, hidden, choose)
     cut_table(target.word, source.word, columns)
     cut_table(target.position, source.position, columns)
     cut_table(target.token_type, source.token_type, columns)
@@ -121,15 +128,16 @@ def _cut_layer(
     name: str,
     hidden: Tensor,
     stream: Kept,
+    choose: Choice,
 ) -> Kept:
     """Cut one layer that reads `stream`; what comes back is the stream that it writes."""
     points = importance.points
     context = points[f"{name}.output.in"]
     per_head = (source.heads, source.head_width)
-    heads = top(context.score.view(per_head).sum(dim=1), target.heads)
+    heads = choose(context.score.view(per_head).sum(dim=1), target.heads)
     matching = (points[f"{name}.query.out"].score + points[f"{name}.key.out"].score).view(per_head)
-    matched, places = _head_channels(matching, heads, target.head_width)
-    carried, _ = _head_channels(context.score.view(per_head), heads, target.head_width)
+    matched, places = _head_channels(matching, heads, target.head_width, choose)
+    carried, _ = _head_channels(context.score.view(per_head), heads, target.head_width, choose)
     # Scores are divided by the root of the head width, which is another one here.
     rescale = math.sqrt(target.head_width / source.head_width)
     cut_linear(target.query, source.query, stream, matched, places, rescale)
@@ -139,28 +147,34 @@ def _cut_layer(
     cut_norm(target.attention_norm, source.attention_norm, points[f"{name}.attention_norm.in"], hidden)
 
     neurons = points[f"{name}.contract.in"]
-    chosen = top(neurons.score, target.expand.out_features)
+    chosen = choose(neurons.score, target.expand.out_features)
     cut_linear(target.expand, source.expand, keep(points[f"{name}.attention_norm.out"], hidden), chosen)
     cut_linear(target.contract, source.contract, keep(neurons, chosen), hidden)
     cut_norm(target.ffn_norm, source.ffn_norm, points[f"{name}.ffn_norm.in"], hidden)
     return keep(points[f"{name}.ffn_norm.out"], hidden)
 
 
-def _head_channels(scores: Tensor, heads: Tensor, width: int) -> tuple[Tensor, Tensor]:
+def _head_channels(scores: Tensor, heads: Tensor, width: int, choose: Choice) -> tuple[Tensor, Tensor]:
     """The `width` best channels of each of the `heads` of `scores` [heads, head width], and their places."""
-    chosen = [head * scores.shape[1] + top(scores[head], width) for head in heads]
+    chosen = [head * scores.shape[1] + choose(scores[head], width) for head in heads]
     places = [place * width + torch.arange(len(some)) for place, some in enumerate(chosen)]
     return torch.cat(chosen), torch.cat(places)
 
 
 def _cut_head(
-    target: nn.Module, source: nn.Module, importance: Importance, stream: Kept, columns: Tensor, same_labels: bool
+    target: nn.Module,
+    source: nn.Module,
+    importance: Importance,
+    stream: Kept,
+    columns: Tensor,
+    same_labels: bool,
+    choose: Choice,
 ) -> None:
     """Heads of one make; another make, or a classifier of other labels, stays random. `stream` is what they read."""
     points = importance.points
     if isinstance(target, HeadModule) and isinstance(source, HeadModule):
         pooled = points["head.classifier.in"]
-        chosen = top(pooled.score, len(stream.index))
+        chosen = choose(pooled.score, len(stream.index))
         cut_linear(target.pooler, source.pooler, keep(points[FIRST_TOKEN], stream.index), chosen)
         if same_labels:
             cut_linear(target.classifier, source.classifier, keep(pooled, chosen), _all(source.classifier))

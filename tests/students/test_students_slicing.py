@@ -11,7 +11,7 @@ from torch import Tensor
 from runs.errors import UserError
 from students.importance import Importance, importance
 from students.model import StudentPreTrainedModel, build_student, encoder_of
-from students.slicing import slice_student
+from students.slicing import best_first, slice_student
 from students.spec import Head, StudentSpec, TransformerLayer
 
 LAYER = TransformerLayer(4, 32, 64)
@@ -166,3 +166,26 @@ def test_what_cannot_be_sliced_is_told() -> None:
             slice_student(model, spec, found, layer_map)
     with pytest.raises(UserError, match="at least one batch"):
         importance(source, [])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"embedding_width": 10}, {"head": Head("tokens", 3)}, {"head": Head("masked-lm")}],
+    ids=["plain", "factorised", "tokens", "masked-lm"],
+)
+def test_in_the_order_of_worth_it_answers_as_before(changes: dict[str, Any]) -> None:
+    spec = replace(TEACHER, **changes)
+    source = teacher(spec)
+    found = importance(source, batches(labels=False))
+    ordered = slice_student(source, spec, found, range(3), best_first)
+    ids = batches()[0]["input_ids"]
+    with torch.inference_mode():
+        ours, theirs = ordered(ids)[0], source(ids)[0]
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    points, layer = found.points, encoder_of(ordered).layers[1]
+    neurons = torch.sort(points["layers.1.contract.in"].score, descending=True, stable=True).indices
+    assert torch.equal(layer.expand.bias, encoder_of(source).layers[1].expand.bias[neurons])
+    again = {name: point.score for name, point in importance(ordered, batches(labels=False)).points.items()}
+    assert (again["layers.1.contract.in"].diff() <= 1e-9).all(), "the most important neuron stands first"
+    heads = again["layers.1.output.in"].view(TEACHER.layers[1].heads, -1).sum(1)
+    assert (heads.diff() <= 1e-9).all()
