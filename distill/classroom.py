@@ -153,10 +153,13 @@ class Classroom:
         return encoded
 
     def lesson(self, student: StudentPreTrainedModel, recipe: Recipe, seed: int, logits: Logits | None) -> Lesson:
-        """The student under the recipe, with the teacher beside it where its stored answers `logits` are not enough."""
+        """The student under the recipe, with the teacher beside it where that is needed."""
+        return Lesson(student, recipe.terms, self.teacher_beside(recipe, logits), seed, self.task.kind)
+
+    def teacher_beside(self, recipe: Recipe, logits: Logits | None) -> Any | None:
+        """The teacher where a recipe needs more of it than its stored answers `logits`."""
         asked = logits is None and any(map(needs_answers, recipe.terms))
-        teacher = self.model if asked or needs_teacher_inside(recipe.terms) else None
-        return Lesson(student, recipe.terms, teacher, seed, self.task.kind)
+        return self.model if asked or needs_teacher_inside(recipe.terms) else None
 
     def planned(
         self,

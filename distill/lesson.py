@@ -92,15 +92,28 @@ class Lesson(nn.Module):
     def _active(self, share_done: float) -> list[tuple[int, Term]]:
         return [(n, term) for n, term in enumerate(self.terms) if term.start <= share_done < term.end]
 
-    def _layers(self, number: int, objective: LayerObjective, student: Features, teacher: Features) -> Tensor:
-        losses = []
-        student = replace(student, causal=self.kind.causal)
+    def _students(self, share_done: float) -> Sequence[Any]:
+        """What learns from a batch: their losses are averaged."""
+        return [self.student]
+
+    def projection(self, number: int, ours: int, theirs: int) -> nn.Linear:
+        """A term's projection from a student's width to a teacher's."""
+        found = self.projections[_place(number, ours, theirs)]
+        assert isinstance(found, nn.Linear)
+        return found
+
+    def _matches(self, number: int, student: Any) -> list[Match]:
+        """The layers of a student that a term is about, each with its teacher's and the projection between them."""
+        found = []
         for place, (student_layer, teacher_layers) in enumerate(self.pairs[number]):
-            project = None
-            if objective.projects is not None:
-                project = self.projections[_place(number, *self._widths[number][place])]
-            losses.append(objective.loss(student, teacher, Match(student_layer, teacher_layers, project)))
-        return torch.stack(losses).mean()
+            widths = self._widths.get(number)
+            project = None if widths is None else self.projection(number, *widths[place])
+            found.append(Match(student_layer, teacher_layers, project))
+        return found
+
+    def _layers(self, objective: LayerObjective, matches: list[Match], student: Features, teacher: Features) -> Tensor:
+        student = replace(student, causal=self.kind.causal)
+        return torch.stack([objective.loss(student, teacher, match) for match in matches]).mean()
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         """The weighted sum of the terms that act at this share of the run.
@@ -127,22 +140,25 @@ class Lesson(nn.Module):
         objectives = {number: OBJECTIVES[term.objective] for number, term in active}
         wants = frozenset[str]().union(*(o.wants for o in objectives.values() if isinstance(o, LayerObjective)))
         with mixed_precision(inputs["input_ids"].device):
-            student = extract(self.student, inputs, wants)
             # Answers that nobody stored are asked for now.
             asked = "teacher_logits" not in inputs and any(needs_answers(term) for _, term in active)
             teacher = self._teachers_features(inputs, wants, asked)
             answers = teacher.logits if teacher is not None and asked else inputs.get("teacher_logits")
-            # A part with nothing to learn from still has gradients, all of them 0.
-            total = torch.zeros((), device=student.logits.device) if active else student.logits.sum() * 0.0
-            for number, term in active:
-                objective = objectives[number]
-                if isinstance(objective, AnswerObjective):
-                    loss = objective.loss(self._answers(term, student, answers, inputs["labels"]))
-                else:
-                    assert teacher is not None
-                    loss = self._layers(number, objective, student, teacher)
-                total = total + term.weight_at(share_done) * shares[number] * loss
-        return total
+            totals = []
+            for model in self._students(share_done):
+                student = extract(model, inputs, wants)
+                # A part with nothing to learn from still has gradients, all of them 0.
+                total = torch.zeros((), device=student.logits.device) if active else student.logits.sum() * 0.0
+                for number, term in active:
+                    objective = objectives[number]
+                    if isinstance(objective, AnswerObjective):
+                        loss = objective.loss(self._answers(term, student, answers, inputs["labels"]))
+                    else:
+                        assert teacher is not None
+                        loss = self._layers(objective, self._matches(number, model), student, teacher)
+                    total = total + term.weight_at(share_done) * shares[number] * loss
+                totals.append(total)
+        return torch.stack(totals).mean()
 
     def _teachers_features(self, inputs: Batch, wants: frozenset[str], asked: bool) -> Features | None:
         """What the batch brings of the teacher, or what it shows when it is run; None where nothing is wanted."""
@@ -168,7 +184,7 @@ class Lesson(nn.Module):
         student = extract(self.student, inputs, wants)
         teacher = noted(no_gradient_features(self._teacher[0], inputs, wants), seen)
         for number, objective in self._inner.items():
-            self._layers(number, objective, student, teacher)
+            self._layers(objective, self._matches(number, self.student), student, teacher)
         return seen
 
     def _shares(self, inputs: Batch) -> list[float]:

@@ -41,7 +41,7 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     study = open_study(context.run.path / STUDY_FILE, budget.label)
     genes = list(zip(members.space.genes, members.space.cardinalities, strict=True))
     label = f"{budget.label}: mini-distilling candidates"
-    trials = run_trials(study, controller, genes, effort.episodes, effort.candidates, attempt, context.progress, label)
+    trials = run_trials(study, controller, genes, effort.episodes, context.candidates, attempt, context.progress, label)
     if not trials:
         raise UserError(f"the space {members.space.name} has no member to try within {budget.label}.")
     best = max(trials, key=lambda trial: trial.reward)

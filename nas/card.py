@@ -3,6 +3,7 @@
 from typing import Any
 
 from nas.scoring import shape_text
+from nas.verdict import tried_text
 from students.spec import StudentSpec, transformer_layers
 
 CARD_FILE = "README.md"
@@ -35,9 +36,8 @@ def model_card(verdict: dict[str, Any]) -> str:
         f"# Student of {teacher['name']} for {verdict['budget_ms']:g} ms on {verdict['target']}",
         "",
         f"{shape_text(spec)}; {student['parameters']:,} weights. Found by the search method `{verdict['method']}` "
-        f"(effort `{verdict['effort']}`, {schedule['candidates']} candidates in {schedule['episodes']} episodes of "
-        f"{schedule['steps']} steps each on {100 * schedule['subset']:.0f} % of the training data, seed "
-        f"{verdict['seed']}), then distilled from the teacher.",
+        f"(effort `{verdict['effort']}`, {tried_text(schedule)}, seed {verdict['seed']}), then distilled from the "
+        "teacher.",
         "",
         "## Data and licences",
         "",

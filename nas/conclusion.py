@@ -73,15 +73,14 @@ def conclude(
 
 
 def schedule(context: Context, budget: Budget) -> dict[str, float]:
-    """What really ran: episodes, candidates over all of them, steps and subset of each mini-distillation."""
+    """What really ran: episodes, candidates over all of them, steps and subset of each mini-distillation, or steps of
+    the supernet."""
     searched = context.run.result(f"{budget.label} search")
     assert searched is not None
-    return {
-        "episodes": len(searched["episodes"]),
-        "candidates": len(searched["trials"]),
-        "steps": context.tryout.steps,
-        "subset": context.effort.subset,
-    }
+    found: dict[str, float] = {"episodes": len(searched["episodes"]), "candidates": len(searched["trials"])}
+    if context.supernet is not None:
+        return {**found, "supernet_steps": context.effort.supernet_steps}
+    return {**found, "steps": context.tryout.steps, "subset": context.effort.subset}
 
 
 def _file_times(context: Context, budget: Budget, delivered: Delivered, names: Iterable[str]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devices.measurement import Measurement
@@ -23,6 +23,7 @@ STUDY_FILE = "study.db"
 STORE_FILE = "measurements.sqlite"
 RESULTS = "students"
 WORK = "work"
+SUPERNET = "supernet"
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,30 @@ class Context:
         return EFFORTS[self.settings.effort]
 
     @property
+    def supernet(self) -> Path | None:
+        """Where the method's supernet is, if it has one."""
+        return self.run.path / SUPERNET if self.method.preparation == "supernet" else None
+
+    @property
+    def candidates(self) -> int:
+        """Tried in each episode."""
+        return self.method.candidates or self.effort.candidates
+
+    @property
     def recipe(self) -> Recipe:
-        """How the method distils."""
-        return RECIPES[self.method.recipe]
+        """How the method distils: parts of a supernet go on from its weights."""
+        recipe = RECIPES[self.method.recipe]
+        if self.supernet is None:
+            return recipe
+        return replace(recipe, initialization=f"supernet:{self.supernet}", layer_map="uniform")
 
     @property
     def tryout(self) -> Tryout:
         """What every candidate is tried on."""
         examples = self.recipe.optimization.examples_per_step
         steps = self.effort.mini_steps(len(self.ground.task.train), examples)
-        return Tryout(self.teacher, self.ground.task, self.recipe, steps, self.effort.subset, self.settings.seed)
+        task, effort = self.ground.task, self.effort
+        return Tryout(self.teacher, task, self.recipe, steps, effort.subset, self.settings.seed, self.supernet)
 
     @property
     def full_steps(self) -> int:

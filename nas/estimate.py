@@ -14,6 +14,9 @@ STEP_OVERHEAD = 0.08
 """A training step takes about two fp32 forward passes (three in bf16), and 80 ms for embedding gradients,
 clipping and optimizer whatever the student: between 22.7 M and 9.8 M weights they hardly differed."""
 
+SUPERNET_STEP = 1.6
+"""Steps of the teacher's size that one of a supernet takes: the whole, the smallest, and one between."""
+
 CANDIDATE_OVERHEAD = 1.5
 CLASSROOM_SECONDS = 30.0
 FINALISTS_SECONDS = 30.0
@@ -60,18 +63,25 @@ def forecast(
     tokens: float,
     batch_size: int,
     copies: bool = False,
+    prepared: str | None = None,
+    candidates: int | None = None,
 ) -> Forecast:
     """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first.
 
     `teacher_steps`, counted in plain ones, and `final_steps` are what fine-tuning and the recipe ask for themselves; of
-    `copies` the teacher is asked anew while a student is distilled.
+    `copies` the teacher is asked anew while a student is distilled. A method that has a supernet teaches it in the
+    stage `prepared`, and no candidate for itself; `candidates` is what it tries in an episode, if it says so.
     """
     asking = step_seconds(teacher_ms, workload, tokens, batch_size) / FORWARDS if copies else 0.0
-    planned = {"teacher": teacher_steps * step_seconds(teacher_ms, workload, tokens, batch_size)}
+    planned_step = step_seconds(teacher_ms, workload, tokens, batch_size)
+    planned = {"teacher": teacher_steps * planned_step}
+    if prepared:
+        planned[prepared] = effort.supernet_steps * SUPERNET_STEP * planned_step
     for number, (label, budget_ms) in enumerate(budgets_ms.items()):
         step = step_seconds(min(budget_ms, teacher_ms), workload, tokens, batch_size)
-        mini = effort.mini_steps(train_size, batch_size) * step + CANDIDATE_OVERHEAD
-        planned[f"{label} search"] = effort.total * mini + (CLASSROOM_SECONDS if number == 0 else 0.0)
+        mini = (0 if prepared else effort.mini_steps(train_size, batch_size)) * step + CANDIDATE_OVERHEAD
+        trials = effort.episodes * (candidates or effort.candidates)
+        planned[f"{label} search"] = trials * mini + (CLASSROOM_SECONDS if number == 0 else 0.0)
         planned[f"{label} finalists"] = FINALISTS_SECONDS
         planned[f"{label} distillation"] = effort.distilled * effort.full_steps(final_steps) * (step + asking)
         planned[f"{label} export"] = EXPORT_SECONDS

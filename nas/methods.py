@@ -1,7 +1,6 @@
 """A search method as data: what prepares it, scores a candidate, proposes candidates, and distils the winner."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from nas.reward import Reward
 from runs.registry import Registry
@@ -15,7 +14,9 @@ class Method:
     controller: str
     proxy: str = "mini-distillation"
     recipe: str = "default"
-    preparation: Literal["none"] = "none"
+    preparation: str = "none"
+    candidates: int | None = None
+    """Tried in each episode; None: as many as the effort says."""
     reward: Reward = field(default_factory=Reward)
 
 
@@ -30,6 +31,8 @@ for _method in (
         recipe="kd-nas",
         reward=Reward(alpha=-0.06),
     ),
+    # As docs/methods.md has it: parts of a supernet by its own weights, 25 in a generation.
+    Method("autotinybert", controller="evolution", proxy="supernet", preparation="supernet", candidates=25),
     Method("evolution", controller="evolution"),
     Method("local", controller="local"),
     Method("random", controller="random"),

@@ -1,12 +1,14 @@
-"""Cheap estimates of how good a student would be: mini-distillation on a subset."""
+"""Cheap estimates of how good a student would be: mini-distillation on a subset, a supernet's own weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from distill.distillation import MiniScore, mini_distil
 from distill.recipe import Recipe
+from distill.supernet import judge_part
 from distill.tasks import Task
 from distill.teachers import Teacher
 from nas.reward import normalise
@@ -24,6 +26,8 @@ class Tryout:
     steps: int
     subset: float
     seed: int
+    supernet: Path | None = None
+    """Where the search has prepared one."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,14 @@ def by_training_loss(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
     """Distil briefly and take the recipe's own last loss, which is what KD-NAS scores (docs/methods.md)."""
     mini = _mini(spec, tryout)
     return _score(mini, mini.loss)
+
+
+@PROXIES.register("supernet")
+def by_inherited_weights(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
+    """Take the divergence from the teacher on validation of a supernet's part, as AutoTinyBERT takes its score."""
+    assert tryout.supernet is not None
+    mini = judge_part(spec, tryout.supernet, tryout.teacher, tryout.task)
+    return _score(mini, mini.kl)
 
 
 def _mini(spec: StudentSpec, tryout: Tryout) -> MiniScore:

@@ -11,6 +11,7 @@ from nas.budget import Budget
 from nas.context import RESULTS
 from nas.delivery import CHECKPOINT
 from nas.scoring import shape_text
+from nas.verdict import tried_text
 from runs.folder import RunFolder
 from runs.report import Report
 from students.spec import StudentSpec
@@ -30,12 +31,11 @@ def _chapter(report: Report, run: RunFolder, budget: Budget, verdict: dict[str, 
     searched, timed = run.result(f"{budget.label} search"), run.result(f"{budget.label} finalists")
     assert searched is not None and timed is not None
     kept = "keeps" if verdict["within_budget"] else "MISSES"
-    latency, schedule = verdict["latency_ms"], verdict["schedule"]
+    latency = verdict["latency_ms"]
     report.text(
         f"Budget {budget.latency_ms:g} ms on {verdict['target']}, workload {budget.workload.key}: the student "
         f"{kept} it with {latency['measured_p50']:.2f} ms. Method {verdict['method']}, effort {verdict['effort']}: "
-        f"{schedule['candidates']} candidates in {schedule['episodes']} episodes, {schedule['steps']} steps each on "
-        f"{100 * schedule['subset']:.0f} % of the training data, seed {verdict['seed']}."
+        f"{tried_text(verdict['schedule'])}, seed {verdict['seed']}."
     )
     report.table(("what", "value"), verdict_rows(verdict))
     learnt = read_learnt(run.path / RESULTS / budget.label / CHECKPOINT)
@@ -45,7 +45,7 @@ def _chapter(report: Report, run: RunFolder, budget: Budget, verdict: dict[str, 
     columns = ("file", "precision", "bytes", "latency_ms", "agreement")
     report.table(columns, [[file[column] for column in columns] for file in verdict["student"]["files"]])
     report.text("Every candidate that was tried: predicted latency against reward.")
-    report.figure(trials_figure(searched["trials"], schedule["episodes"], budget))
+    report.figure(trials_figure(searched["trials"], verdict["schedule"]["episodes"], budget))
     report.text(
         "The controller by episode. The correlations are Spearman's, between the rewards it foretold for the episode's "
         "candidates, before it learned from them, and the rewards that came out; the ridge regression sees the same "

@@ -23,6 +23,8 @@ class Effort:
     steps: int | None = None
     """Optimizer steps of one mini-distillation; None: `epochs` over the subset."""
     epochs: float = 0.0
+    supernet_steps: int = 0
+    """Optimizer steps of a method's supernet."""
     final_steps: int | None = None
     """Most optimizer steps of a full distillation; None: as many as the recipe says."""
     pool_size: int = 20_000
@@ -59,6 +61,7 @@ for _effort in (
         subset=0.3,
         finalists=5,
         distilled=1,
+        supernet_steps=250,
         final_steps=700,
         exploration_step=shortened(4),
     ),
@@ -70,9 +73,12 @@ for _effort in (
         subset=0.3,
         finalists=6,
         distilled=2,
+        supernet_steps=2000,
         exploration_step=shortened(8),
     ),
     # docs/methods.md, second-hand there: 15 x 20 candidates, a 30 % subset, 4-5 epochs, the top 3 distilled.
-    Effort("paper", episodes=15, candidates=20, epochs=4.0, subset=0.3, finalists=10, distilled=3),
+    Effort(
+        "paper", episodes=15, candidates=20, epochs=4.0, subset=0.3, finalists=10, distilled=3, supernet_steps=10_000
+    ),
 ):
     EFFORTS.register(_effort.name)(_effort)

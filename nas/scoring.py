@@ -55,6 +55,16 @@ class Members:
         """Codes [n, genes] → number of weights [n]; equal to `StudentSpec.parameters`."""
         return in_chunks(lambda rows: self.table(codes[rows]).total(self._block_parameters), len(codes))
 
+    @property
+    def widest(self) -> StudentSpec:
+        """What every member is a part of."""
+        return self.space.widest(
+            vocabulary_size=self.vocabulary_size,
+            maximum_positions=self.maximum_positions,
+            token_types=self.token_types,
+            head=self.head,
+        )
+
     def specs(self, codes: Codes) -> list[StudentSpec]:
         """Codes [n, genes] → n specs."""
         return self.space.decode(

@@ -16,12 +16,16 @@ from nas.delivery import Delivered, deliver, distil_finalists, distillation_stag
 from nas.estimate import Forecast, forecast
 from nas.groundwork import Ground, lay_ground, time_items
 from nas.methods import METHODS
+from nas.preparations import PREPARATIONS
 from nas.report import REPORT_FILE, write_report
 from nas.schedule import EFFORTS
 from nas.settings import SearchSettings as SearchSettings
 from runs.errors import UserError
 from runs.folder import RunFolder, open_run
 from runs.progress import Progress
+
+PREPARED = "supernet"
+"""The stage of a method's preparation, which all budgets share."""
 
 Verdict = dict[str, Any]
 
@@ -63,6 +67,7 @@ def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: 
     progress.say(f"searching the space {settings.space} for {names} on {ground.target}: {plan.left({})}")
     context = _with_teacher(settings, ground, run, progress)
     progress.say(plan.left(_done(run, ground.budgets)))
+    run.stage(PREPARED, partial(PREPARATIONS[context.method.preparation], context))
     delivered = [(budget, _student(context, budget, plan)) for budget in ground.budgets]
     # Nothing is chosen after this line: the test split is read here for the first time.
     baselines = run.stage("test baselines", partial(baselines_on_test, context))
@@ -72,7 +77,7 @@ def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: 
         seconds = {
             "profile": profile["seconds"],
             "teacher": took["teacher"],
-            "search": took[f"{budget.label} search"] + took[f"{budget.label} finalists"],
+            "search": took.get(PREPARED, 0.0) + took[f"{budget.label} search"] + took[f"{budget.label} finalists"],
             "distill": took[f"{budget.label} distillation"],
             "export": took[f"{budget.label} export"],
         }
@@ -128,7 +133,7 @@ def _student(context: Context, budget: Budget, plan: Forecast) -> Delivered:
 
 def _done(run: RunFolder, budgets: tuple[Budget, ...]) -> dict[str, float]:
     """Seconds of the finished stages, by the forecast's names; what was done for several finalists is added up."""
-    done = {name: run.seconds(name) for name in ["teacher"] if run.result(name)}
+    done = {name: run.seconds(name) for name in ["teacher", PREPARED] if run.result(name)}
     for budget in budgets:
         for name in (f"{budget.label} search", f"{budget.label} finalists"):
             if run.result(name):
@@ -143,7 +148,8 @@ def _done(run: RunFolder, budgets: tuple[Budget, ...]) -> dict[str, float]:
 
 
 def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
-    recipe = RECIPES[METHODS[settings.method].recipe]
+    method = METHODS[settings.method]
+    recipe = RECIPES[method.recipe]
     optimization = recipe.optimization
     fitting = fine_tuning(ground.task.kind)
     size = len(ground.task.train), len(ground.task.label_names)
@@ -152,6 +158,8 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         ground.workload,
         {budget.label: budget.latency_ms for budget in ground.budgets},
         teacher_ms=float(ground.profile.predictor.predict([ground.teacher_spec], ground.workload)[0]),
+        candidates=method.candidates,
+        prepared=PREPARED if method.preparation != "none" else None,
         teacher_steps=0 if ground.teacher_fitted else round(fitting.work * fitting.steps(*size)),
         final_steps=optimization.steps(*size),
         train_size=size[0],

@@ -1,6 +1,6 @@
 """The verdict: what was promised and what was measured, in one file beside the student."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -128,3 +128,11 @@ def build_verdict(
 def write_verdict(folder: Path, verdict: dict[str, Any]) -> None:
     """Write verdict.json into a result folder."""
     write_json_atomic(folder / VERDICT_FILE, verdict)
+
+
+def tried_text(schedule: Mapping[str, float]) -> str:
+    """How candidates were tried, for people: "24 candidates in 4 episodes, 30 steps each on …"."""
+    said = f"{schedule['candidates']} candidates in {schedule['episodes']} episodes, "
+    if "supernet_steps" in schedule:
+        return f"{said}parts of a supernet that was taught for {schedule['supernet_steps']} steps"
+    return f"{said}{schedule['steps']} steps each on {100 * schedule['subset']:.0f} % of the training data"

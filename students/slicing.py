@@ -24,6 +24,7 @@ def slice_student(
     importance: Importance,
     layer_map: Sequence[int],
     choose: Choice = top,
+    rescale: bool = True,
 ) -> StudentPreTrainedModel:
     """A student of `spec`'s shapes cut from the teacher; student layer i comes from teacher layer `layer_map[i]`.
 
@@ -32,7 +33,8 @@ def slice_student(
     squares over the batches of `importance`; layer norms are corrected for the spread of the channels they still see.
     Where the student is wider than the teacher the rest is small and random; a classifier for other labels is random.
     With nothing to drop the result is the teacher, bit by bit, but for its dropout: a student has none. Deterministic.
-    `choose=best_first` puts what is kept in the order of its worth, as a supernet needs it (`students.leading`).
+    A supernet (`students.leading`) needs what is kept in the order of its worth, `choose=best_first`, and queries as
+    they are, `rescale=False`: its parts have head widths of their own, and each divides by its own.
 
     Raises `UserError` for layers other than transformers, a student whose layers share weights, a `layer_map` of the
     wrong length or range, another vocabulary, more positions or token types than the teacher's, or a plain embedding
@@ -49,7 +51,7 @@ def slice_student(
         for new, layer in zip(target.layers, layer_map, strict=True):
             old = source.layers[layer]
             assert isinstance(new, TransformerLayerModule) and isinstance(old, TransformerLayerModule)
-            stream = _cut_layer(new, old, importance, f"layers.{layer}", hidden, stream, choose)
+            stream = _cut_layer(new, old, importance, f"layers.{layer}", hidden, stream, choose, rescale)
         if isinstance(student, StudentWithHead) and isinstance(teacher_model, StudentWithHead):
             columns = embedding_columns(target.embeddings, importance, hidden, choose)
             _cut_head(student.head, teacher_model.head, importance, stream, columns, same_labels, choose)
@@ -129,6 +131,7 @@ def _cut_layer(
     hidden: Tensor,
     stream: Kept,
     choose: Choice,
+    rescale: bool,
 ) -> Kept:
     """Cut one layer that reads `stream`; what comes back is the stream that it writes."""
     points = importance.points
@@ -139,8 +142,8 @@ def _cut_layer(
     matched, places = _head_channels(matching, heads, target.head_width, choose)
     carried, _ = _head_channels(context.score.view(per_head), heads, target.head_width, choose)
     # Scores are divided by the root of the head width, which is another one here.
-    rescale = math.sqrt(target.head_width / source.head_width)
-    cut_linear(target.query, source.query, stream, matched, places, rescale)
+    scale = math.sqrt(target.head_width / source.head_width) if rescale else 1.0
+    cut_linear(target.query, source.query, stream, matched, places, scale)
     cut_linear(target.key, source.key, stream, matched, places)
     cut_linear(target.value, source.value, stream, carried, places)
     cut_linear(target.output, source.output, keep(context, carried, places), hidden)

@@ -63,6 +63,14 @@ class SearchSpace(VariedSpace):
             specs.append(StudentSpec(hidden, hidden, stack, vocabulary_size, maximum_positions, token_types, head))
         return specs
 
+    def widest(self, *, vocabulary_size: int, maximum_positions: int, token_types: int, head: Head) -> StudentSpec:
+        """The smallest spec that every member is a part of (`students.leading`); it need not be a member itself."""
+        hidden, heads = max(self.choices.hidden), max(self.choices.heads)
+        head_width = int((self.qkv_widths // np.array(self.choices.heads)[:, None]).max())
+        layer = TransformerLayer(heads, heads * head_width, max(self.choices.ffn), self.choices.activation[0])
+        layers = (layer,) * max(self.choices.layers)
+        return StudentSpec(hidden, hidden, layers, vocabulary_size, maximum_positions, token_types, head)
+
     def encode(self, specs: Sequence[StudentSpec]) -> Codes:
         """The code of each spec, [n, genes]; a spec outside the space raises `UserError` that says why."""
         codes = np.zeros((len(specs), len(self.genes)), dtype=np.int64)

@@ -128,7 +128,7 @@ def nas_search(
     ] = "128",
     precision: options.Precision = "fp32",
     method: Annotated[
-        str, typer.Option(help="How to search: kd-nas, kd-nas-paper, evolution, local or random.")
+        str, typer.Option(help="How to search: kd-nas, kd-nas-paper, autotinybert, evolution, local or random.")
     ] = "kd-nas",
     space: Annotated[str, typer.Option(help="Which students there are: hybrid, kd-nas, or a YAML file.")] = "hybrid",
     max_parameters: Annotated[int | None, typer.Option(help="Largest number of weights.")] = None,

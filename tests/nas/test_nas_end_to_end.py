@@ -30,6 +30,7 @@ TINY = Effort(
     finalists=3,
     distilled=2,
     final_steps=60,
+    supernet_steps=30,
     pool_size=500,
     exploration_step=0.35,
 )
@@ -170,17 +171,36 @@ class Deadly(Progress):
         return Counting()
 
 
+def test_a_search_by_supernet_ends_the_same_however_often_it_is_killed(world: World) -> None:
+    settings = replace(world.settings, method="autotinybert")
+    (verdict,) = search(replace(settings, output=world.root / "parts"), Progress(quiet=True))
+    assert verdict["within_budget"] and verdict["score"]["student"] > 0.7
+    assert verdict["schedule"] == {"episodes": 3, "candidates": 75, "supernet_steps": 30}
+    assert verdict["parity"]["agreement"] >= 0.999
+    kept = world.root / "parts" / "supernet"
+    assert (kept / "supernet.json").is_file() and not list(kept.parent.glob(".supernet*"))
+    again, kills = _killed(replace(settings, output=world.root / "parts-killed"), (12, 25, 40, 90, 150, 10_000))
+    assert kills >= 3 and trials(world.root / "parts-killed") == trials(world.root / "parts")
+    for part in ("schedule", "latency_ms", "within_budget"):
+        assert verdict[part] == again[part], part
+    assert verdict["student"]["spec"] == again["student"]["spec"]
+
+
+def _killed(settings: SearchSettings, lives: tuple[int, ...]) -> tuple[dict[str, Any], int]:
+    """The verdict of a search that is cut down after so many words, again and again, and how often it was."""
+    for kills, one in enumerate(lives):
+        try:
+            (verdict,) = search(settings, Deadly(one))
+            return verdict, kills
+        except Killed:
+            pass
+    raise AssertionError("it never ended")
+
+
 def test_killed_again_and_again_it_ends_the_same(world: World, finished: tuple[Path, dict[str, Any]]) -> None:
     whole, verdict = finished
     folder = world.root / "killed"
-    settings = replace(world.settings, output=folder)
-    kills = 0
-    for lives in (9, 14, 20, 40, 70, 10_000):
-        try:
-            (again,) = search(settings, Deadly(lives))
-            break
-        except Killed:
-            kills += 1
+    again, kills = _killed(replace(world.settings, output=folder), (9, 14, 20, 40, 70, 10_000))
     assert kills >= 3
     assert trials(folder) == trials(whole)
     assert weights(folder) == weights(whole)

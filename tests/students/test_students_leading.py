@@ -9,7 +9,7 @@ import torch
 from runs.errors import UserError
 from students.leading import leading_part, require_within, shared_part
 from students.model import build_student, encoder_of
-from students.space import SPACES, SearchSpace, space
+from students.space import SPACES, space
 from students.spec import FeedForwardLayer, Head, StudentSpec, TransformerLayer, uniform_spec
 
 SIZES = {"vocabulary_size": 30, "maximum_positions": 20, "head": Head("classification", 3)}
@@ -84,21 +84,13 @@ def test_it_attends_as_the_supernet_would_with_those_heads_alone() -> None:
     assert torch.allclose(ours.last_hidden_state, found.last_hidden_state, atol=1e-6)
 
 
-def spanning(members: SearchSpace) -> StudentSpec:
-    """The smallest student that every member of a space is a part of."""
-    choices, hidden = members.choices, max(members.choices.hidden)
-    widths = members.qkv_widths // np.array(choices.heads)[:, None]
-    layer = TransformerLayer(max(choices.heads), max(choices.heads) * int(widths.max()), max(choices.ffn))
-    return replace(SUPERNET, embedding_width=hidden, hidden_width=hidden, layers=(layer,) * max(choices.layers))
-
-
 @pytest.mark.parametrize("name", SPACES.names())
 def test_a_part_that_shares_answers_as_the_student_cut_out(name: str) -> None:
     """Of every space: outputs, hidden states and gradients."""
     members = space(name)
-    net = build_student(spanning(members), 1)
-    ids = torch.randint(1, 30, (2, 9), generator=torch.Generator().manual_seed(0))
     sizes = {"vocabulary_size": 30, "maximum_positions": 20, "token_types": 2, "head": SUPERNET.head}
+    net = build_student(members.widest(**sizes), 1)
+    ids = torch.randint(1, 30, (2, 9), generator=torch.Generator().manual_seed(0))
     for spec in members.decode(members.sample(4, np.random.default_rng(0)), **sizes):
         layer_map = uniform(len(spec.layers), len(net.config.spec_object.layers))
         alone, shared = leading_part(net, spec, layer_map), shared_part(net, spec, layer_map)

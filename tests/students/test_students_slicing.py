@@ -10,6 +10,7 @@ from torch import Tensor
 
 from runs.errors import UserError
 from students.importance import Importance, importance
+from students.leading import leading_part
 from students.model import StudentPreTrainedModel, build_student, encoder_of
 from students.slicing import best_first, slice_student
 from students.spec import Head, StudentSpec, TransformerLayer
@@ -189,3 +190,12 @@ def test_in_the_order_of_worth_it_answers_as_before(changes: dict[str, Any]) -> 
     assert (again["layers.1.contract.in"].diff() <= 1e-9).all(), "the most important neuron stands first"
     heads = again["layers.1.output.in"].view(TEACHER.layers[1].heads, -1).sum(1)
     assert (heads.diff() <= 1e-9).all()
+
+
+def test_the_teacher_is_a_part_of_a_supernet_with_wider_heads() -> None:
+    source, wide = teacher(), replace(TEACHER, layers=layers(*[(6, 96, 80)] * 3))
+    supernet = slice_student(source, wide, importance(source, batches()), range(3), best_first, rescale=False)
+    part = leading_part(supernet, TEACHER, range(3))
+    ids = batches()[0]["input_ids"]
+    with torch.inference_mode():
+        assert torch.allclose(part(ids)[0], source(ids)[0], atol=1e-4)

@@ -1,0 +1,116 @@
+"""A supernet on disk: cut from a teacher, taught part by part, and asked what a part of it is worth as it is."""
+
+import shutil
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from time import perf_counter
+
+from distill.classroom import Classroom, classroom
+from distill.course import course
+from distill.evaluation import answer
+from distill.examples import Task
+from distill.forms import layers_of
+from distill.mini import MiniScore
+from distill.recipe import Recipe
+from distill.supernet_lesson import Parts, SupernetLesson, depth_map
+from distill.teachers import Teacher
+from distill.trainer import train
+from distill.vocabulary import trained_words
+from runs.errors import UserError
+from runs.files import content_hash, folder_atomic, read_json, remove_leftovers, write_json_atomic
+from runs.progress import Progress
+from students.leading import leading_part
+from students.model import StudentPreTrainedModel, load_student
+from students.slicing import best_first, slice_student
+from students.spec import StudentSpec
+
+SCHEMA = 1
+SUPERNET_FILE = "supernet.json"
+CHECKPOINT_STEPS = 100
+
+
+def started(room: Classroom, whole: StudentSpec) -> StudentPreTrainedModel:
+    """The teacher in a supernet's widths, its channels, heads and neurons in the order of their worth."""
+    source = room.student_form
+    layer_map = depth_map(len(whole.layers), layers_of(source))
+    return slice_student(source, whole, room.importance, layer_map, best_first, rescale=False)
+
+
+def teach_supernet(
+    teacher: Teacher,
+    task: Task,
+    parts: Parts,
+    recipe: Recipe,
+    output: Path,
+    *,
+    steps: int,
+    sampling: str = "sandwich",
+    count: int = 3,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> None:
+    """Teach `count` parts at each of `steps` steps by a recipe's terms, and leave the supernet in `output`.
+
+    It starts from the teacher, and learns from the texts without copies. Goes on from a killed run's checkpoints, kept
+    beside `output`; what is finished is not taught again. Raises `UserError` where `output` is another supernet.
+    """
+    progress = progress or Progress(quiet=True)
+    recipe = replace(recipe, augment=0)
+    settings = [SCHEMA, parts.whole.to_json(), parts.smallest.to_json(), teacher.content_hash, task.content_hash,
+                recipe.to_json(), steps, sampling, count, seed]  # fmt: skip
+    identity, work = content_hash(settings, 16), output.with_name(f".{output.name}.training")
+    remove_leftovers(output)
+    if (output / SUPERNET_FILE).is_file():
+        if read_json(output / SUPERNET_FILE, "supernet's record")["identity"] != identity:
+            raise UserError(f"{output} holds a supernet made with other settings: choose another output folder.")
+        shutil.rmtree(work, ignore_errors=True)
+        return
+    room = classroom(teacher, task)
+    room.progress = progress
+    taken = course(room, recipe, seed, steps=steps)
+    room.ask_teacher()
+    supernet = started(room, parts.whole)
+    lesson = SupernetLesson(
+        supernet,
+        recipe.terms,
+        room.teacher_beside(recipe, taken.logits),
+        parts,
+        sampling=sampling,
+        count=count,
+        steps=steps,
+        seed=seed,
+        kind=task.kind,
+    )
+    batches = room.planned(lesson, taken.encoded, taken.logits, taken.plan, seed, work)
+    with trained_words("auto", [supernet, *lesson.teachers], [taken.encoded, room.validation]) as renumber:
+        train(
+            lesson,
+            batches.over(renumber(taken.encoded)),
+            recipe.optimization,
+            work,
+            label="teaching the supernet",
+            progress=progress,
+            checkpoint_steps=CHECKPOINT_STEPS,
+            seed=seed,
+        )
+    with folder_atomic(output) as folder:
+        supernet.cpu().save_pretrained(folder)
+        room.tokenizer.save_pretrained(folder)
+        write_json_atomic(folder / SUPERNET_FILE, {"identity": identity, "steps": steps, "sampling": sampling})
+    shutil.rmtree(work, ignore_errors=True)
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path) -> StudentPreTrainedModel:
+    return load_student(folder)
+
+
+def judge_part(spec: StudentSpec, folder: Path, teacher: Teacher, task: Task) -> MiniScore:
+    """What the part of a supernet that has the shape `spec` is worth on validation, untaught by itself."""
+    start = perf_counter()
+    room, supernet = classroom(teacher, task), _loaded(folder)
+    part = leading_part(supernet, spec, depth_map(len(spec.layers), layers_of(supernet)))
+    answers = answer(part, room.validation, task.kind, mixed=True, prepare=room.masking)
+    scores, divergence = room.judge(answers)
+    return MiniScore(divergence, divergence, scores[task.metric], 0, round(perf_counter() - start, 3))

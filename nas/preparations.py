@@ -1,0 +1,49 @@
+"""What a search prepares once for all its budgets, before any candidate is tried: nothing, or a supernet."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from distill.recipe_file import RECIPES
+from distill.supernet import teach_supernet
+from distill.supernet_lesson import Parts
+from nas.context import Context
+from runs.registry import Registry
+
+Preparation = Callable[[Context], dict[str, Any]]
+
+PREPARATIONS: Registry[Preparation] = Registry("preparation")
+"""Name → a function of a search's context to what is to be said of it."""
+
+
+@PREPARATIONS.register("none")
+def nothing(context: Context) -> dict[str, Any]:
+    """Every candidate is taught for itself."""
+    return {}
+
+
+@PREPARATIONS.register("supernet")
+def supernet(context: Context) -> dict[str, Any]:
+    """One model of which every member of the space is a part, taught part by part with the method's recipe."""
+    members, steps = context.ground.scoring.members, context.effort.supernet_steps
+    assert context.supernet is not None
+    smallest = members.specs(members.space.enumerate_extremes()[:1])[0]
+    parts = Parts(members.widest, smallest, partial(_drawn, context))
+    teach_supernet(
+        context.teacher,
+        context.ground.task,
+        parts,
+        RECIPES[context.method.recipe],
+        context.supernet,
+        steps=steps,
+        seed=context.settings.seed,
+        progress=context.progress,
+    )
+    return {"steps": steps, "parameters": parts.whole.parameters()}
+
+
+def _drawn(context: Context, count: int, rng: np.random.Generator) -> Any:
+    members = context.ground.scoring.members
+    return members.specs(members.space.sample(count, rng))

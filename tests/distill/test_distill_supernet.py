@@ -1,0 +1,129 @@
+"""Teaching a supernet: its parts learn, which ones follows from seed and step, and a kill changes nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from distill.classroom import classroom
+from distill.evaluation import answer
+from distill.examples import Task
+from distill.lesson import Lesson
+from distill.matching import MATCHINGS
+from distill.objectives import OBJECTIVES
+from distill.recipe import Optimization, Recipe, Term
+from distill.supernet import judge_part, started, teach_supernet
+from distill.supernet_lesson import SAMPLINGS, Parts, SupernetLesson, depth_map
+from distill.teachers import Teacher
+from runs.errors import UserError
+from students.leading import leading_part
+from students.spec import StudentSpec, TransformerLayer
+
+RECIPE = Recipe("tiny", (Term("logits", temperature=2.0),), Optimization(3e-3, epochs=1))
+
+
+@pytest.fixture
+def parts(teacher: Teacher) -> Parts:
+    """Of a supernet with the teacher's widths: narrower in everything, drawn at random."""
+    whole = teacher.model().config.spec_object
+
+    def drawn(count: int, rng: np.random.Generator) -> list[StudentSpec]:
+        return [member(whole, int(width), int(neurons)) for width, neurons in rng.integers(8, 24, size=(count, 2))]
+
+    return Parts(whole, member(whole, 8, 8), drawn)
+
+
+def member(whole: StudentSpec, width: int, neurons: int) -> StudentSpec:
+    layer = TransformerLayer(1, 4, neurons)
+    return replace(whole, embedding_width=width, hidden_width=width, layers=(layer,))
+
+
+@pytest.mark.parametrize("name", SAMPLINGS.names())
+class TestSampling:
+    def test_as_many_as_asked_for_and_the_same_again(self, name: str, parts: Parts) -> None:
+        for count in (1, 2, 3, 5):
+            one, two = (SAMPLINGS[name](parts, count, np.random.default_rng(3)) for _ in range(2))
+            assert len(one) == count and list(one) == list(two)
+
+
+def test_a_sandwich_has_both_ends(parts: Parts) -> None:
+    assert list(SAMPLINGS["sandwich"](parts, 3, np.random.default_rng(0)))[:2] == [parts.whole, parts.smallest]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES.names())
+def test_the_loss_is_that_of_the_part_alone(name: str, teacher: Teacher, task: Task, parts: Parts) -> None:
+    room, spec = classroom(teacher, task), parts.smallest
+    supernet = started(room, parts.whole)
+    term = Term(name, matching="last-layer") if OBJECTIVES[name].__class__.__name__ == "LayerObjective" else Term(name)
+    only = replace(parts, members=lambda count, rng: [spec] * count)
+    net = SupernetLesson(supernet, (term,), room.model, only, sampling="uniform", count=1, steps=10)
+    alone = Lesson(leading_part(supernet, spec, depth_map(1, 2)), (term,), room.model)
+    for place, projection in alone.projections.items():
+        number, _, theirs = place.split("_")
+        whole = net.projection(int(number), parts.whole.hidden_width, int(theirs))
+        projection.load_state_dict({"weight": whole.weight[:, : projection.in_features], "bias": whole.bias})
+    batch = {**room.train.batch(range(8)), "share_done": torch.tensor(0.0)}
+    batch["teacher_logits"] = torch.from_numpy(np.array(room.train_logits[:8]))
+    ours, theirs = net(**batch)["loss"], alone(**batch)["loss"]
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-3, abs=1e-5)
+    ours.backward()
+    assert supernet.base_model.embeddings.word.weight.grad is not None
+
+
+def test_parts_follow_from_seed_and_step(teacher: Teacher, task: Task, parts: Parts) -> None:
+    room = classroom(teacher, task)
+
+    def drawn(seed: int, share: float) -> list[StudentSpec]:
+        lesson = SupernetLesson(started(room, parts.whole), RECIPE.terms, None, parts, count=4, steps=10, seed=seed)
+        return [model.config.spec_object for model in lesson._students(share)]
+
+    assert drawn(1, 0.3) == drawn(1, 0.3)
+    assert drawn(1, 0.3) != drawn(1, 0.4) and drawn(1, 0.3) != drawn(2, 0.3)
+
+
+def test_the_start_answers_as_the_teacher(teacher: Teacher, task: Task, parts: Parts) -> None:
+    room = classroom(teacher, task)
+    found = answer(started(room, parts.whole), room.validation, task.kind)
+    assert np.allclose(found, np.asarray(room.validation_logits), atol=1e-3)
+
+
+def test_parts_become_better(teacher: Teacher, task: Task, parts: Parts, tmp_path: Path) -> None:
+    spec = member(parts.whole, 16, 16)
+    teach_supernet(teacher, task, parts, RECIPE, tmp_path / "untaught", steps=1)
+    teach_supernet(teacher, task, parts, RECIPE, tmp_path / "taught", steps=60)
+    before, after = (judge_part(spec, tmp_path / name, teacher, task) for name in ("untaught", "taught"))
+    assert after.kl < 0.85 * before.kl
+    with pytest.raises(UserError, match="made with other settings"):
+        teach_supernet(teacher, task, parts, RECIPE, tmp_path / "taught", steps=61)
+
+
+@pytest.mark.parametrize("objective", ["logits", "hidden"])
+def test_a_killed_one_ends_with_the_same_weights(
+    objective: str, teacher: Teacher, task: Task, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(RECIPE, terms=(Term(objective, end=0.5), Term("logits", start=0.5)))
+    monkeypatch.setattr("distill.supernet.CHECKPOINT_STEPS", 7)
+    teach_supernet(teacher, task, parts, recipe, tmp_path / "whole", steps=24)
+
+    class Killed(BaseException):
+        pass
+
+    def dying(lesson: SupernetLesson, share_done: float) -> object:
+        if share_done > 0.6:
+            raise Killed
+        return students(lesson, share_done)
+
+    students = SupernetLesson._students
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(SupernetLesson, "_students", dying)
+        teach_supernet(teacher, task, parts, recipe, tmp_path / "killed", steps=24)
+    teach_supernet(teacher, task, parts, recipe, tmp_path / "killed", steps=24)
+    one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert one == two
+
+
+def test_layers_are_evenly_apart() -> None:
+    assert depth_map(2, 6) == (2, 5) and depth_map(6, 6) == tuple(range(6))
+    assert MATCHINGS["uniform"](2, 6) == ((0, (2,)), (1, (5,)))
