@@ -13,6 +13,7 @@ from export.items import item_key
 from nas.budget import Budget
 from nas.context import STUDY_FILE, Context
 from nas.controllers import CONTROLLERS, Problem
+from nas.filling import fill
 from nas.finalists import Candidate, Finalist, MeasureSpecs, choose_finalists, finalist_from_json
 from nas.proxies import PROXIES
 from nas.study import Code, Outcome, open_study, run_trials
@@ -76,7 +77,15 @@ def time_finalists(context: Context, budget: Budget, searched: dict[str, Any]) -
             f"none of {len(ranked)} candidates was measured within {budget.label} on {context.ground.target}: close "
             "other programs and run the same command again, or give a larger budget."
         )
-    return {"finalists": [finalist.to_json() for finalist in finalists]}
+    chosen = finalists[: context.effort.distilled]
+    full = [fill(finalist, budget, _measure(context), scoring.larger) for finalist in chosen]
+    for before, after in zip(chosen, full, strict=True):
+        if after != before:
+            context.progress.say(
+                f"{budget.label}: a finalist of {before.measured_ms:.2f} ms grew by {after.candidate.filled} steps to "
+                f"{after.measured_ms:.2f} ms"
+            )
+    return {"finalists": [finalist.to_json() for finalist in [*full, *finalists[len(chosen) :]]]}
 
 
 def further_finalists(context: Context, budget: Budget, failed: Finalist) -> dict[str, Any]:

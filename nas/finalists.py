@@ -29,6 +29,8 @@ class Candidate:
     interval_ms: tuple[float, float]
     trimmed: int = 0
     """How many steps smaller it is than the candidate that earned the reward."""
+    filled: int = 0
+    """How many steps larger (`nas.filling`)."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Finalist:
             "predicted_ms": candidate.predicted_ms,
             "interval_ms": list(candidate.interval_ms),
             "trimmed": candidate.trimmed,
+            "filled": candidate.filled,
             "measured_ms": self.measured_ms,
         }
 
@@ -62,6 +65,7 @@ def finalist_from_json(value: dict[str, Any]) -> Finalist:
         predicted_ms=value["predicted_ms"],
         interval_ms=(low, high),
         trimmed=value["trimmed"],
+        filled=value["filled"],
     )
     return Finalist(candidate, value["measured_ms"])
 
@@ -89,7 +93,8 @@ def choose_finalists(
     limit = budget.latency_ms * (1.0 - margin)
     seen: set[tuple[int, ...]] = set()
     for start in range(0, len(ranked), wanted):
-        batch = list(ranked[start : start + wanted])
+        # One that an earlier candidate was trimmed to has been timed.
+        batch = [candidate for candidate in ranked[start : start + wanted] if candidate.codes not in seen]
         fitting: list[Finalist] = []
         while batch:
             seen.update(candidate.codes for candidate in batch)

@@ -126,6 +126,11 @@ class Scoring:
         codes = self.members.space.trim(np.array(candidate.codes, dtype=np.int64))
         return self.candidates(codes, [candidate.reward] * len(codes)) if len(codes) else []
 
+    def larger(self, candidate: Candidate) -> list[Candidate]:
+        """Every neighbour with one step more of heads or feed-forward, with the candidate's reward."""
+        codes = self.members.space.grow(np.array(candidate.codes, dtype=np.int64))
+        return self.candidates(codes, [candidate.reward] * len(codes)) if len(codes) else []
+
     def fastest(self, seed: int) -> Candidate:
         """The member with the lowest predicted latency among the smallest ones and a large random draw.
 

@@ -106,6 +106,29 @@ class VariedSpace(CodeSpace):
         found = np.array([*self._shallower(code), *smaller], dtype=np.int64).reshape(-1, len(self.genes))
         return np.unique(found[self.valid(found)], axis=0)
 
+    def grow(self, code: Codes) -> Codes:
+        """Every neighbour of one code [genes] with the next number of heads, or feed-forward, in one of its layers.
+
+        [n, genes], without repetition; empty where all layers are as large as the space allows.
+        """
+        code = np.asarray(code, dtype=np.int64).reshape(-1)
+        grown = []
+        for slot in np.flatnonzero(self.used(code[None])[0]):
+            for gene in ("heads", "ffn"):
+                place = len(SHARED_GENES) + int(slot) * len(LAYER_GENES) + LAYER_GENES.index(gene)
+                grown += self._step_up(code, place)
+        found = np.array(grown, dtype=np.int64).reshape(-1, len(self.genes))
+        return np.unique(found, axis=0)
+
+    def _step_up(self, code: Codes, place: int) -> list[npt.NDArray[np.int64]]:
+        """The nearest valid code with a greater value in one place, if there is one."""
+        for value in range(int(code[place]) + 1, self.cardinalities[place]):
+            higher = code.copy()
+            higher[place] = value
+            if self.valid(higher[None])[0]:
+                return [higher]
+        return []
+
     def _step_down(self, code: Codes, place: int) -> list[npt.NDArray[np.int64]]:
         """The nearest valid code with a smaller value in one place, if there is one."""
         for value in range(int(code[place]) - 1, -1, -1):

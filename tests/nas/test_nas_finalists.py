@@ -11,6 +11,7 @@ from nas_synthetic import MEMBERS, problem
 from devices.measurement import Measurement
 from devices.workload import Workload
 from nas.budget import Budget
+from nas.filling import fill
 from nas.finalists import TRIMS, Candidate, Finalist, choose_finalists, finalist_from_json
 from runs.errors import UserError
 from students.spec import StudentSpec
@@ -23,7 +24,8 @@ def candidates(count: int, seed: int = 0) -> list[Candidate]:
     """Members predicted inside the window, best reward first."""
     codes = CASE.space.sample(4000, np.random.default_rng(seed))
     upper = CASE.scorer(codes)[1]
-    codes = codes[(upper > 5.4) & (upper <= 6.0)][:count]
+    codes = codes[(upper > 5.4) & (upper <= 6.0)]
+    codes = codes[np.sort(np.unique(codes, axis=0, return_index=True)[1])][:count]
     return [describe(code, reward) for code, reward in zip(codes, np.linspace(0.9, 0.5, count), strict=True)]
 
 
@@ -90,6 +92,56 @@ def test_nothing_fits_at_all() -> None:
     device = Device(100.0)
     assert choose_finalists(candidates(3), 2, BUDGET, device, smaller) == []
     assert len(device.batches) == 2 * (1 + TRIMS)
+
+
+def larger(candidate: Candidate) -> list[Candidate]:
+    return [describe(code) for code in CASE.space.grow(np.array(candidate.codes))]
+
+
+def small_one() -> Finalist:
+    codes = CASE.space.sample(4000, np.random.default_rng(3))
+    ms = CASE.scorer(codes)[0]
+    wide = codes[:, 1] > 3
+    candidate = describe(codes[(ms > 4.0) & (ms < 4.4) & wide][0], 0.7)
+    return Finalist(candidate, candidate.predicted_ms)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.15])
+def test_room_to_spare_is_filled(factor: float) -> None:
+    """Whatever the device takes beside what was predicted."""
+    before, device = small_one(), Device(factor)
+    before = Finalist(before.candidate, before.candidate.predicted_ms * factor)
+    after = fill(before, BUDGET, device, larger)
+    assert 0.95 * BUDGET.latency_ms <= after.measured_ms <= 0.98 * BUDGET.latency_ms
+    assert after.candidate.filled > 0 and after.candidate.reward == before.candidate.reward
+    ours, theirs = (one.candidate.spec for one in (after, before))
+    assert (ours.hidden_width, len(ours.layers)) == (theirs.hidden_width, len(theirs.layers))
+    assert all(mine.ffn_width >= was.ffn_width for mine, was in zip(ours.layers, theirs.layers, strict=True))
+    assert finalist_from_json(after.to_json()) == after
+
+
+def test_one_that_grew_too_slow_grows_less_far() -> None:
+    class Sudden(Device):
+        """Half as slow again from 5 ms on, which no prediction says."""
+
+        def __call__(self, specs: Sequence[StudentSpec]) -> list[Measurement]:
+            found = super().__call__(specs)
+            return [
+                one if one.p50_ms < 5.0 else Measurement("key", Workload(), 9.0, 9.0, (9.0,) * 3, 1.0, 30)
+                for one in found
+            ]
+
+    before, device = small_one(), Sudden(1.0)
+    after = fill(before, BUDGET, device, larger)
+    assert before.measured_ms <= after.measured_ms < 5.0 and len(device.batches) <= 3
+
+
+def test_a_full_one_is_left_alone() -> None:
+    (candidate,) = candidates(1)
+    device = Device(1.0)
+    full = Finalist(candidate, 0.97 * BUDGET.latency_ms)
+    assert fill(full, BUDGET, device, larger) == full and not device.batches
+    assert fill(small_one(), BUDGET, device, lambda candidate: []) == small_one()
 
 
 @settings(max_examples=25, deadline=None)

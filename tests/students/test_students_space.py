@@ -96,6 +96,14 @@ class SpaceContract:
         assert np.array_equal(members.cross(codes, codes, rng), codes)
         assert np.array_equal(codes, before)
 
+    def test_growing_is_the_other_way_of_trimming(self, members: SearchSpace) -> None:
+        for code in members.sample(20, np.random.default_rng(9)):
+            grown = members.grow(code)
+            assert members.valid(grown).all() and (grown.sum(1) > code.sum()).all()
+            assert np.array_equal(grown[:, :3], np.broadcast_to(code[:3], (len(grown), 3)))
+            for larger in grown:
+                assert (members.trim(larger) == code).all(axis=1).any()
+
     def test_mutation_reaches_everywhere(self, members: SearchSpace) -> None:
         codes = np.repeat(members.enumerate_extremes()[:1], 20000, axis=0)
         rng = np.random.default_rng(6)

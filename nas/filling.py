@@ -1,0 +1,50 @@
+"""Filling: what a budget still has room for is given to a finalist, in neurons and heads, and measured."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from nas.budget import Budget
+from nas.finalists import MARGIN, Candidate, Finalist, MeasureSpecs
+
+FULL = 0.96
+"""Share of the budget from which on a finalist is left as it is: noise is not far, and `MARGIN` stays free."""
+
+ROUNDS = 3
+"""How often a grown finalist is timed."""
+
+Larger = Callable[[Candidate], Sequence[Candidate]]
+"""A candidate → every neighbour with one more step of heads or feed-forward, with predictions."""
+
+
+def fill(finalist: Finalist, budget: Budget, measure: MeasureSpecs, larger: Larger, margin: float = MARGIN) -> Finalist:
+    """The finalist, or a larger one that was measured within the budget (less the margin) as well.
+
+    It grows step by step, each the largest that should fit by the predictions and by how far the last measurement was
+    off; one that turns out too slow is grown less far the next time.
+    """
+    best, aim = finalist, budget.latency_ms * (1.0 - margin)
+    limit = aim
+    for _ in range(ROUNDS):
+        if best.measured_ms >= FULL * budget.latency_ms:
+            break
+        grown = _grown(best.candidate, aim * best.candidate.predicted_ms / best.measured_ms, larger)
+        if grown.codes == best.candidate.codes:
+            break
+        measured_ms = measure([grown.spec])[0].p50_ms
+        if measured_ms > limit:
+            aim *= limit / measured_ms
+        elif measured_ms > best.measured_ms:
+            best = Finalist(grown, measured_ms)
+        else:
+            break
+    return best
+
+
+def _grown(candidate: Candidate, most_ms: float, larger: Larger) -> Candidate:
+    """The candidate after as many steps as are predicted to take no more than `most_ms`."""
+    while True:
+        fitting = [other for other in larger(candidate) if candidate.predicted_ms < other.predicted_ms <= most_ms]
+        if not fitting:
+            return candidate
+        chosen = max(fitting, key=lambda other: (other.predicted_ms, other.codes))
+        candidate = replace(chosen, reward=candidate.reward, trimmed=candidate.trimmed, filled=candidate.filled + 1)
