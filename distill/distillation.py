@@ -15,7 +15,7 @@ from distill.curve import CURVE_FILE, Curve
 from distill.evaluation import answer, evaluate
 from distill.examples import Task
 from distill.extra import NOTHING, Extra
-from distill.initialization import earlier_model
+from distill.initialization import earlier_model, kind_of_start
 from distill.kinds import KINDS
 from distill.mini import MiniScore, mini_distil
 from distill.recipe import Recipe
@@ -69,7 +69,9 @@ def _identity(
         "spec": spec.to_json(),
         "teacher": teacher.content_hash,
         "task": task.content_hash,
-        "recipe": recipe.to_json(),
+        # Where an earlier model lies decides nothing: its weights do.
+        "recipe": recipe.to_json()
+        | ({} if earlier is None else {"initialization": kind_of_start(recipe.initialization)}),
         "seed": seed,
         "extra": extra.content_hash,
         "start": None if earlier is None else weights_hash(earlier),

@@ -108,6 +108,13 @@ def earlier_model(initialization: str) -> Path | None:
     return folder if place and initialization not in INITIALIZATIONS and folder.is_dir() else None
 
 
+def kind_of_start(initialization: str) -> str:
+    """An initialization without the place of the model that it names."""
+    if earlier_model(initialization) is None:
+        return initialization
+    return SUPERNET if initialization.startswith(SUPERNET) else "an earlier student"
+
+
 def find_initialization(initialization: str) -> Initialization:
     """What makes the start: by name, or from the model in a folder; `UserError` where it is neither."""
     if earlier_model(initialization):

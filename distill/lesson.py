@@ -102,6 +102,10 @@ class Lesson(nn.Module):
         assert isinstance(found, nn.Linear)
         return found
 
+    def _looked_through(self) -> Sequence[Any]:
+        """Students that together look at all of the teacher that is ever looked at."""
+        return [self.student]
+
     def _matches(self, number: int, student: Any) -> list[Match]:
         """The layers of a student that a term is about, each with its teacher's and the projection between them."""
         found = []
@@ -181,10 +185,11 @@ class Lesson(nn.Module):
         """Which of the teacher's features all terms together look at, found by trying a batch."""
         seen: set[Place] = set()
         wants = frozenset[str]().union(*(objective.wants for objective in self._inner.values()))
-        student = extract(self.student, inputs, wants)
         teacher = noted(no_gradient_features(self._teacher[0], inputs, wants), seen)
-        for number, objective in self._inner.items():
-            self._layers(objective, self._matches(number, self.student), student, teacher)
+        for model in self._looked_through():
+            student = extract(model, inputs, wants)
+            for number, objective in self._inner.items():
+                self._layers(objective, self._matches(number, model), student, teacher)
         return seen
 
     def _shares(self, inputs: Batch) -> list[float]:

@@ -6,12 +6,15 @@ from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 
+import torch
+
 from distill.classroom import Classroom, classroom
 from distill.course import course
 from distill.evaluation import answer
 from distill.examples import Task
 from distill.forms import layers_of
 from distill.mini import MiniScore
+from distill.numerics import training_device
 from distill.recipe import Recipe
 from distill.supernet_lesson import Parts, SupernetLesson, depth_map
 from distill.teachers import Teacher
@@ -53,12 +56,15 @@ def teach_supernet(
     """Teach `count` parts at each of `steps` steps by a recipe's terms, and leave the supernet in `output`.
 
     It starts from the teacher, and learns from the texts without copies. Goes on from a killed run's checkpoints, kept
-    beside `output`; what is finished is not taught again. Raises `UserError` where `output` is another supernet.
+    beside `output`; what is finished is not taught again. Raises `UserError` where `output` is another supernet, and
+    for a recipe that moves words.
     """
     progress = progress or Progress(quiet=True)
     recipe = replace(recipe, augment=0)
-    settings = [SCHEMA, parts.whole.to_json(), parts.smallest.to_json(), teacher.content_hash, task.content_hash,
-                recipe.to_json(), steps, sampling, count, seed]  # fmt: skip
+    if recipe.optimization.adversarial:
+        raise UserError(f"the recipe {recipe.name!r} moves words, which a supernet cannot: take away `adversarial`.")
+    made_of = [parts.name, parts.whole.to_json(), parts.smallest.to_json(), teacher.content_hash, task.content_hash]
+    settings = [SCHEMA, *made_of, recipe.to_json(), steps, sampling, count, seed]
     identity, work = content_hash(settings, 16), output.with_name(f".{output.name}.training")
     remove_leftovers(output)
     if (output / SUPERNET_FILE).is_file():
@@ -102,15 +108,19 @@ def teach_supernet(
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: Path) -> StudentPreTrainedModel:
-    return load_student(folder)
+def _loaded(folder: Path, identity: str) -> StudentPreTrainedModel:
+    supernet = load_student(folder)
+    torch.nn.Module.to(supernet, training_device())
+    return supernet
 
 
 def judge_part(spec: StudentSpec, folder: Path, teacher: Teacher, task: Task) -> MiniScore:
     """What the part of a supernet that has the shape `spec` is worth on validation, untaught by itself."""
     start = perf_counter()
-    room, supernet = classroom(teacher, task), _loaded(folder)
+    identity = str(read_json(folder / SUPERNET_FILE, "supernet's record")["identity"])
+    room, supernet = classroom(teacher, task), _loaded(folder, identity)
     part = leading_part(supernet, spec, depth_map(len(spec.layers), layers_of(supernet)))
+    torch.nn.Module.to(part, training_device())
     answers = answer(part, room.validation, task.kind, mixed=True, prepare=room.masking)
     scores, divergence = room.judge(answers)
     return MiniScore(divergence, divergence, scores[task.metric], 0, round(perf_counter() - start, 3))

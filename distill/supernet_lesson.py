@@ -1,7 +1,7 @@
 """A supernet's lesson: at each step some of its parts learn from the batch, with the supernet's own weights."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,8 +25,9 @@ Members = Callable[[int, np.random.Generator], Sequence[StudentSpec]]
 
 @dataclass(frozen=True)
 class Parts:
-    """Which parts of a supernet there are: all of it, the smallest of them, and any others."""
+    """Which parts of a supernet there are: all of it, the smallest of them, and any others; `name` names them all."""
 
+    name: str
     whole: StudentSpec
     smallest: StudentSpec
     members: Members
@@ -84,6 +85,12 @@ class SupernetLesson(Lesson):
         specs = self._sampling(self._parts, self._count, np.random.default_rng([self._seed, step]))
         whole = layers_of(self.student)
         return [shared_part(self.student, spec, depth_map(len(spec.layers), whole)) for spec in specs]
+
+    def _looked_through(self) -> Sequence[Any]:
+        """A part of every depth: together they look at all of the teacher that any part looks at."""
+        whole, depth = self._parts.whole, layers_of(self.student)
+        cut = [replace(whole, layers=whole.layers[:layers]) for layers in range(1, depth + 1)]
+        return [shared_part(self.student, spec, depth_map(len(spec.layers), depth)) for spec in cut]
 
     def _matches(self, number: int, student: Any) -> list[Match]:
         if student is self.student:

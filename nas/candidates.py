@@ -41,7 +41,7 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     ask_beforehand(tryout.teacher, tryout.task, tryout.recipe, context.progress)
     study = open_study(context.run.path / STUDY_FILE, budget.label)
     genes = list(zip(members.space.genes, members.space.cardinalities, strict=True))
-    label = f"{budget.label}: mini-distilling candidates"
+    label = f"{budget.label}: trying candidates"
     trials = run_trials(study, controller, genes, effort.episodes, context.candidates, attempt, context.progress, label)
     if not trials:
         raise UserError(f"the space {members.space.name} has no member to try within {budget.label}.")
@@ -77,15 +77,22 @@ def time_finalists(context: Context, budget: Budget, searched: dict[str, Any]) -
             f"none of {len(ranked)} candidates was measured within {budget.label} on {context.ground.target}: close "
             "other programs and run the same command again, or give a larger budget."
         )
-    chosen = finalists[: context.effort.distilled]
-    full = [fill(finalist, budget, _measure(context), scoring.larger) for finalist in chosen]
-    for before, after in zip(chosen, full, strict=True):
-        if after != before:
-            context.progress.say(
-                f"{budget.label}: a finalist of {before.measured_ms:.2f} ms grew by {after.candidate.filled} steps to "
-                f"{after.measured_ms:.2f} ms"
-            )
-    return {"finalists": [finalist.to_json() for finalist in [*full, *finalists[len(chosen) :]]]}
+    grown: list[Finalist] = []
+    before: list[Finalist] = []
+    for finalist in finalists[: context.effort.distilled]:
+        larger = fill(finalist, budget, _measure(context), scoring.larger)
+        if larger.candidate.codes in {other.candidate.codes for other in [*finalists, *grown]}:
+            grown.append(finalist)
+            continue
+        context.progress.say(
+            f"{budget.label}: a finalist of {finalist.measured_ms:.2f} ms grew by {larger.candidate.filled} steps to "
+            f"{larger.measured_ms:.2f} ms"
+        )
+        grown.append(larger)
+        # What it grew from stands by, in case it comes out too slow after all.
+        before.append(finalist)
+    standing_by = [*before, *finalists[context.effort.distilled :]]
+    return {"finalists": [finalist.to_json() for finalist in [*grown, *standing_by]]}
 
 
 def further_finalists(context: Context, budget: Budget, failed: Finalist) -> dict[str, Any]:

@@ -14,12 +14,9 @@ STEP_OVERHEAD = 0.08
 """A training step takes about two fp32 forward passes (three in bf16), and 80 ms for embedding gradients,
 clipping and optimizer whatever the student: between 22.7 M and 9.8 M weights they hardly differed."""
 
-SUPERNET_STEP = 1.6
-"""Steps of the teacher's size that one of a supernet takes: the whole, the smallest, and one between."""
-
 CANDIDATE_OVERHEAD = 1.5
 CLASSROOM_SECONDS = 30.0
-FINALISTS_SECONDS = 30.0
+FINALISTS_SECONDS = 60.0
 EXPORT_SECONDS = 40.0
 """Seconds beside the optimizer steps: validation and slicing per candidate, the teacher's answers and importance once,
 processes that time, verification."""
@@ -63,20 +60,22 @@ def forecast(
     tokens: float,
     batch_size: int,
     copies: bool = False,
-    prepared: str | None = None,
+    prepared: tuple[str, float] | None = None,
     candidates: int | None = None,
 ) -> Forecast:
     """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first.
 
     `teacher_steps`, counted in plain ones, and `final_steps` are what fine-tuning and the recipe ask for themselves; of
     `copies` the teacher is asked anew while a student is distilled. A method that has a supernet teaches it in the
-    stage `prepared`, and no candidate for itself; `candidates` is what it tries in an episode, if it says so.
+    stage `prepared`, at so many times the teacher's work a step, and no candidate for itself; `candidates` is what it
+    tries in an episode, if it says so.
     """
     asking = step_seconds(teacher_ms, workload, tokens, batch_size) / FORWARDS if copies else 0.0
     planned_step = step_seconds(teacher_ms, workload, tokens, batch_size)
     planned = {"teacher": teacher_steps * planned_step}
     if prepared:
-        planned[prepared] = effort.supernet_steps * SUPERNET_STEP * planned_step
+        stage, times = prepared
+        planned[stage] = effort.supernet_steps * times * planned_step
     for number, (label, budget_ms) in enumerate(budgets_ms.items()):
         step = step_seconds(min(budget_ms, teacher_ms), workload, tokens, batch_size)
         mini = (0 if prepared else effort.mini_steps(train_size, batch_size)) * step + CANDIDATE_OVERHEAD

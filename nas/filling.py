@@ -9,6 +9,9 @@ from nas.finalists import MARGIN, Candidate, Finalist, MeasureSpecs
 FULL = 0.96
 """Share of the budget from which on a finalist is left as it is: noise is not far, and `MARGIN` stays free."""
 
+RESERVE = 0.01
+"""Share that growing stays below what a finalist may take, since predictions of neighbours err a little as well."""
+
 ROUNDS = 3
 """How often a grown finalist is timed."""
 
@@ -22,8 +25,8 @@ def fill(finalist: Finalist, budget: Budget, measure: MeasureSpecs, larger: Larg
     It grows step by step, each the largest that should fit by the predictions and by how far the last measurement was
     off; one that turns out too slow is grown less far the next time.
     """
-    best, aim = finalist, budget.latency_ms * (1.0 - margin)
-    limit = aim
+    best, limit = finalist, budget.latency_ms * (1.0 - margin)
+    aim = limit * (1.0 - RESERVE)
     for _ in range(ROUNDS):
         if best.measured_ms >= FULL * budget.latency_ms:
             break
@@ -33,10 +36,8 @@ def fill(finalist: Finalist, budget: Budget, measure: MeasureSpecs, larger: Larg
         measured_ms = measure([grown.spec])[0].p50_ms
         if measured_ms > limit:
             aim *= limit / measured_ms
-        elif measured_ms > best.measured_ms:
-            best = Finalist(grown, measured_ms)
         else:
-            break
+            best = Finalist(grown, measured_ms)
     return best
 
 

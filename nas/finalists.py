@@ -65,7 +65,7 @@ def finalist_from_json(value: dict[str, Any]) -> Finalist:
         predicted_ms=value["predicted_ms"],
         interval_ms=(low, high),
         trimmed=value["trimmed"],
-        filled=value["filled"],
+        filled=value.get("filled", 0),
     )
     return Finalist(candidate, value["measured_ms"])
 

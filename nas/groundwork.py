@@ -21,8 +21,10 @@ from distill.stock_teachers import is_stock, stock_type
 from distill.tasks import Task, load_task
 from export.items import Item
 from nas.budget import Budget
+from nas.methods import METHODS
 from nas.scoring import Members, Scoring, require_feasible
 from nas.settings import SearchSettings
+from nas.supernet_work import supernet_work
 from profiler.processes import FINAL_POLICY, measure_items
 from profiler.profile import Profile, check_profile, find_profile, load_profile, profile_device
 from profiler.workloads import WorkloadRange
@@ -99,6 +101,8 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     seconds = perf_counter() - start
     head = Head("classification", len(task.label_names))
     members = Members(space(settings.space), spec.vocabulary_size, spec.maximum_positions, spec.token_types, head)
+    if METHODS[settings.method].preparation == "supernet":
+        supernet_work(members, spec)
     scoring = Scoring(members, found.predictor, workload, found.disturbance(workload), settings.max_parameters)
     budgets = tuple(Budget(workload, float(budget)) for budget in settings.budgets_ms)
     fastest = scoring.fastest(settings.seed)

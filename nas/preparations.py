@@ -1,6 +1,7 @@
 """What a search prepares once for all its budgets, before any candidate is tried: nothing, or a supernet."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,10 @@ from distill.recipe_file import RECIPES
 from distill.supernet import teach_supernet
 from distill.supernet_lesson import Parts
 from nas.context import Context
+from nas.scoring import Members
+from runs.files import content_hash
 from runs.registry import Registry
+from students.spec import StudentSpec
 
 Preparation = Callable[[Context], dict[str, Any]]
 
@@ -30,7 +34,8 @@ def supernet(context: Context) -> dict[str, Any]:
     members, steps = context.ground.scoring.members, context.effort.supernet_steps
     assert context.supernet is not None
     smallest = members.specs(members.space.enumerate_extremes()[:1])[0]
-    parts = Parts(members.widest, smallest, partial(_drawn, context))
+    name = f"{members.space.name} {content_hash(asdict(members.space.choices), 8)}"
+    parts = Parts(name, members.widest, smallest, partial(_drawn, members))
     teach_supernet(
         context.teacher,
         context.ground.task,
@@ -44,6 +49,5 @@ def supernet(context: Context) -> dict[str, Any]:
     return {"steps": steps, "parameters": parts.whole.parameters()}
 
 
-def _drawn(context: Context, count: int, rng: np.random.Generator) -> Any:
-    members = context.ground.scoring.members
+def _drawn(members: Members, count: int, rng: np.random.Generator) -> list[StudentSpec]:
     return members.specs(members.space.sample(count, rng))

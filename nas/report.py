@@ -55,7 +55,9 @@ def _chapter(report: Report, run: RunFolder, budget: Budget, verdict: dict[str, 
     names = list(dict.fromkeys(name for row in episodes for name in row))
     report.table(names, [[row.get(name) for name in names] for row in episodes])
     report.text("Finalists that were timed within the budget before distillation, the best reward first.")
-    report.table(("student", "reward", "predicted ms", "measured ms", "steps grown or trimmed"), finalist_rows(timed))
+    report.table(
+        ("student", "reward", "predicted ms", "measured ms", "steps trimmed", "steps grown"), finalist_rows(timed)
+    )
 
 
 def verdict_rows(verdict: dict[str, Any]) -> list[tuple[str, object]]:
@@ -114,7 +116,8 @@ def finalist_rows(timed: dict[str, Any]) -> list[list[object]]:
             one["reward"],
             one["predicted_ms"],
             one["measured_ms"],
-            one["filled"] - one["trimmed"],
+            one["trimmed"],
+            one.get("filled", 0),
         ]
         for one in timed["finalists"]
     ]

@@ -13,7 +13,7 @@ class Effort:
     name: str
     episodes: int
     candidates: int
-    """Mini-distilled per episode."""
+    """Tried in each episode, unless the method says how many."""
     subset: float
     """Share of train that every mini-distillation sees, drawn once."""
     finalists: int
@@ -39,11 +39,6 @@ class Effort:
     def full_steps(self, own: int) -> int:
         """Optimizer steps of a full distillation by a recipe whose `own` steps are so many."""
         return own if self.final_steps is None else min(self.final_steps, own)
-
-    @property
-    def total(self) -> int:
-        """Mini-distillations of the whole search."""
-        return self.episodes * self.candidates
 
 
 def shortened(episodes: int) -> float:

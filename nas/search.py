@@ -15,11 +15,12 @@ from nas.context import RESULTS, WORK, Context
 from nas.delivery import Delivered, deliver, distil_finalists, distillation_stage, export_stage
 from nas.estimate import Forecast, forecast
 from nas.groundwork import Ground, lay_ground, time_items
-from nas.methods import METHODS
+from nas.methods import METHODS, Method
 from nas.preparations import PREPARATIONS
 from nas.report import REPORT_FILE, write_report
 from nas.schedule import EFFORTS
 from nas.settings import SearchSettings as SearchSettings
+from nas.supernet_work import supernet_work
 from runs.errors import UserError
 from runs.folder import RunFolder, open_run
 from runs.progress import Progress
@@ -147,6 +148,13 @@ def _done(run: RunFolder, budgets: tuple[Budget, ...]) -> dict[str, float]:
     return done
 
 
+def _preparing(method: Method, ground: Ground) -> tuple[str, float] | None:
+    """The stage of a method's preparation, and how many times the teacher's work a step of it takes."""
+    if method.preparation == "none":
+        return None
+    return PREPARED, supernet_work(ground.scoring.members, ground.teacher_spec)
+
+
 def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
     method = METHODS[settings.method]
     recipe = RECIPES[method.recipe]
@@ -159,7 +167,7 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         {budget.label: budget.latency_ms for budget in ground.budgets},
         teacher_ms=float(ground.profile.predictor.predict([ground.teacher_spec], ground.workload)[0]),
         candidates=method.candidates,
-        prepared=PREPARED if method.preparation != "none" else None,
+        prepared=_preparing(method, ground),
         teacher_steps=0 if ground.teacher_fitted else round(fitting.work * fitting.steps(*size)),
         final_steps=optimization.steps(*size),
         train_size=size[0],

@@ -107,6 +107,7 @@ def build_verdict(
             "spec": student.spec.to_json(),
             "parameters": student.spec.parameters(),
             "trimmed": student.trimmed,
+            "filled": student.filled,
             "files": [asdict(facts) for facts in files],
         },
         "teacher": {**asdict(teacher), "fits_budget": teacher.latency_ms <= budget.latency_ms},

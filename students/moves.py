@@ -107,9 +107,10 @@ class VariedSpace(CodeSpace):
         return np.unique(found[self.valid(found)], axis=0)
 
     def grow(self, code: Codes) -> Codes:
-        """Every neighbour of one code [genes] with the next number of heads, or feed-forward, in one of its layers.
+        """Every neighbour of one code [genes] with more heads of the same width, or more neurons, in one layer.
 
-        [n, genes], without repetition; empty where all layers are as large as the space allows.
+        In all of them where layers are alike. [n, genes], without repetition; empty where all are as large as the space
+        allows. What is there stays as it is: heads of another width would make another student.
         """
         code = np.asarray(code, dtype=np.int64).reshape(-1)
         grown = []
@@ -118,7 +119,15 @@ class VariedSpace(CodeSpace):
                 place = len(SHARED_GENES) + int(slot) * len(LAYER_GENES) + LAYER_GENES.index(gene)
                 grown += self._step_up(code, place)
         found = np.array(grown, dtype=np.int64).reshape(-1, len(self.genes))
+        found = found[(self._head_widths(found) == self._head_widths(code[None])).all(axis=1)]
         return np.unique(found, axis=0)
+
+    def _head_widths(self, codes: Codes) -> npt.NDArray[np.int64]:
+        """Channels of a head in each slot [n, slots]; 0 where no layer is."""
+        widths: npt.NDArray[np.int64] = (
+            self.widths(codes) // np.array(self.choices.heads)[self.layer_view(codes)[..., 0]]
+        )
+        return np.where(self.used(codes), widths, 0)
 
     def _step_up(self, code: Codes, place: int) -> list[npt.NDArray[np.int64]]:
         """The nearest valid code with a greater value in one place, if there is one."""

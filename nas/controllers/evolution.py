@@ -18,7 +18,7 @@ LEAST_SHARE = 0.02
 
 @CONTROLLERS.register("evolution")
 class EvolutionController(Controller):
-    """Parents are drawn by their reward (roulette), and mutants that leave the budget's window are drawn again.
+    """Parents are drawn by their reward (roulette), and mutants that leave the budget's window are dropped.
 
     docs/methods.md: the generation's halves, the roulette over the best 25 and the steps of a mutation
     (`SearchSpace.step`) are the published code's. A generation is an episode here, whatever its size, and the first one

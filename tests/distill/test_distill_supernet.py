@@ -1,5 +1,6 @@
 """Teaching a supernet: its parts learn, which ones follows from seed and step, and a kill changes nothing."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def parts(teacher: Teacher) -> Parts:
     def drawn(count: int, rng: np.random.Generator) -> list[StudentSpec]:
         return [member(whole, int(width), int(neurons)) for width, neurons in rng.integers(8, 24, size=(count, 2))]
 
-    return Parts(whole, member(whole, 8, 8), drawn)
+    return Parts("narrower", whole, member(whole, 8, 8), drawn)
 
 
 def member(whole: StudentSpec, width: int, neurons: int) -> StudentSpec:
@@ -122,6 +123,30 @@ def test_a_killed_one_ends_with_the_same_weights(
     teach_supernet(teacher, task, parts, recipe, tmp_path / "killed", steps=24)
     one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
     assert one == two
+
+
+def test_parts_of_every_depth_find_what_they_look_at_stored(
+    teacher: Teacher, task: Task, parts: Parts, tmp_path: Path
+) -> None:
+    """A shallower part learns from other layers of the teacher than the whole does."""
+    deep = replace(parts.whole, layers=(*parts.whole.layers, *parts.whole.layers[:1]))
+    every = replace(parts, whole=deep, members=lambda count, rng: [member(deep, 12, 12)] * count)
+    recipe = replace(RECIPE, terms=(Term("hidden", matching="first"), Term("hidden", matching="last")))
+    teach_supernet(teacher, task, every, recipe, tmp_path / "deep", steps=40)
+    moving = replace(RECIPE, optimization=replace(RECIPE.optimization, adversarial=0.2))
+    with pytest.raises(UserError, match="moves words"):
+        teach_supernet(teacher, task, parts, moving, tmp_path / "moving", steps=2)
+
+
+def test_a_supernet_that_was_taught_anew_is_read_anew(
+    teacher: Teacher, task: Task, parts: Parts, tmp_path: Path
+) -> None:
+    spec, found = member(parts.whole, 16, 16), []
+    for steps in (1, 60):
+        shutil.rmtree(tmp_path / "net", ignore_errors=True)
+        teach_supernet(teacher, task, parts, RECIPE, tmp_path / "net", steps=steps)
+        found.append(judge_part(spec, tmp_path / "net", teacher, task).kl)
+    assert found[1] < found[0]
 
 
 def test_layers_are_evenly_apart() -> None:

@@ -216,6 +216,15 @@ class TestBadInput:
             search(replace(world.settings, output=folder, **changes), Progress(quiet=True))
         assert not folder.exists(), "nothing is left half-written"
 
+    def test_a_supernet_many_times_the_teacher(self, world: World) -> None:
+        self.refuse(
+            world,
+            r"a supernet of the space kd-nas would have \d+ M weights",
+            method="autotinybert",
+            space="kd-nas",
+            budgets_ms=(500.0,),
+        )
+
     def test_a_budget_that_no_student_meets_names_the_fastest(self, world: World) -> None:
         self.refuse(world, r"no student .* --budget-ms 0.5: the fastest possible \(1 layer x 16.*takes 1\.\d+ ms",
                     budgets_ms=(0.5,))  # fmt: skip
