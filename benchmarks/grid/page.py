@@ -33,7 +33,7 @@ TITLES = {
 
 READING = """\
 Every figure is a mean over seeds on the validation split, of students as they are after their last step; arms of one
-table had the same seeds and, where the arm does not say so, the same steps and batches. The first row has the score in
+table are compared over the seeds that both have and, where the arm does not say so, the same steps and batches. The first row has the score in
 percent; the others differ from it by so many points, with the 95 % interval of a paired bootstrap over examples and
 seeds, bold where it leaves out 0 (in the pictures: full dots). *divergence ×*: mean divergence from the teacher over
 the first row's (geometric mean over tasks); *seconds*: of training on one thread, the machine busy with another
