@@ -32,12 +32,11 @@ TITLES = {
 
 
 READING = """\
-Every figure is a mean over seeds on the validation split, of students as they are after their last step; arms of one
-table are compared over the seeds that both have and, where the arm does not say so, the same steps and batches. The first row has the score in
-percent; the others differ from it by so many points, with the 95 % interval of a paired bootstrap over examples and
-seeds, bold where it leaves out 0 (in the pictures: full dots). *divergence ×*: mean divergence from the teacher over
-the first row's (geometric mean over tasks); *seconds*: of training on one thread, the machine busy with another
-student."""
+Every figure is a mean over seeds on the validation split, of students as they are after their last step. The first row
+has the score in percent; the others differ from it by so many points, over the seeds that both have, with the 95 %
+interval of a paired bootstrap over examples and seeds, bold where it leaves out 0 (in the pictures: full dots). Where
+the arm does not say so, steps and batches are the same. *divergence ×*: mean divergence from the teacher over the first
+row's (geometric mean over tasks); *seconds*: of training on one thread, the machine busy with another student."""
 
 
 @dataclass(frozen=True)
