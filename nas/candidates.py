@@ -41,7 +41,8 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     ask_beforehand(tryout.teacher, tryout.task, tryout.recipe, context.progress)
     study = open_study(context.run.path / STUDY_FILE, budget.label)
     genes = list(zip(members.space.genes, members.space.cardinalities, strict=True))
-    label = f"{budget.label}: trying candidates"
+    how = "mini-distilling candidates" if context.supernet is None else "judging parts of the supernet"
+    label = f"{budget.label}: {how}"
     trials = run_trials(study, controller, genes, effort.episodes, context.candidates, attempt, context.progress, label)
     if not trials:
         raise UserError(f"the space {members.space.name} has no member to try within {budget.label}.")

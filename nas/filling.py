@@ -23,22 +23,28 @@ def fill(finalist: Finalist, budget: Budget, measure: MeasureSpecs, larger: Larg
     """The finalist, or a larger one that was measured within the budget (less the margin) as well.
 
     It grows step by step, each the largest that should fit by the predictions and by how far the last measurement was
-    off; one that turns out too slow is grown less far the next time.
+    off. One that turns out too slow is tried again half as much larger: the machine may have been disturbed just then.
     """
-    best, limit = finalist, budget.latency_ms * (1.0 - margin)
-    aim = limit * (1.0 - RESERVE)
+    limit = budget.latency_ms * (1.0 - margin)
+    best, most_ms = finalist, _room(finalist, limit)
     for _ in range(ROUNDS):
         if best.measured_ms >= FULL * budget.latency_ms:
             break
-        grown = _grown(best.candidate, aim * best.candidate.predicted_ms / best.measured_ms, larger)
+        grown = _grown(best.candidate, most_ms, larger)
         if grown.codes == best.candidate.codes:
             break
         measured_ms = measure([grown.spec])[0].p50_ms
         if measured_ms > limit:
-            aim *= limit / measured_ms
+            most_ms = (best.candidate.predicted_ms + grown.predicted_ms) / 2
         else:
             best = Finalist(grown, measured_ms)
+            most_ms = _room(best, limit)
     return best
+
+
+def _room(finalist: Finalist, limit_ms: float) -> float:
+    """Up to which prediction a finalist may grow, if predictions stay off as its own was."""
+    return limit_ms * (1.0 - RESERVE) * finalist.candidate.predicted_ms / finalist.measured_ms
 
 
 def _grown(candidate: Candidate, most_ms: float, larger: Larger) -> Candidate:

@@ -136,6 +136,20 @@ def test_one_that_grew_too_slow_grows_less_far() -> None:
     assert before.measured_ms <= after.measured_ms < 5.0 and len(device.batches) <= 3
 
 
+def test_one_disturbed_measurement_does_not_end_it() -> None:
+    class Disturbed(Device):
+        """Twice as slow the first time."""
+
+        def __call__(self, specs: Sequence[StudentSpec]) -> list[Measurement]:
+            self.factor = 1.0 if self.batches else 2.0
+            return super().__call__(specs)
+
+    before, device = small_one(), Disturbed(1.0)
+    after = fill(before, BUDGET, device, larger)
+    assert after.measured_ms > before.measured_ms + 0.4 * (0.97 * BUDGET.latency_ms - before.measured_ms)
+    assert len(device.batches) == 3
+
+
 def test_a_full_one_is_left_alone() -> None:
     (candidate,) = candidates(1)
     device = Device(1.0)
