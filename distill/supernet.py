@@ -23,7 +23,7 @@ from distill.vocabulary import trained_words
 from runs.errors import UserError
 from runs.files import content_hash, folder_atomic, read_json, remove_leftovers, write_json_atomic
 from runs.progress import Progress
-from students.leading import leading_part
+from students.leading import shared_part
 from students.model import StudentPreTrainedModel, load_student
 from students.slicing import best_first, slice_student
 from students.spec import StudentSpec
@@ -119,8 +119,7 @@ def judge_part(spec: StudentSpec, folder: Path, teacher: Teacher, task: Task) ->
     start = perf_counter()
     identity = str(read_json(folder / SUPERNET_FILE, "supernet's record")["identity"])
     room, supernet = classroom(teacher, task), _loaded(folder, identity)
-    part = leading_part(supernet, spec, depth_map(len(spec.layers), layers_of(supernet)))
-    torch.nn.Module.to(part, training_device())
+    part = shared_part(supernet, spec, depth_map(len(spec.layers), layers_of(supernet)))
     answers = answer(part, room.validation, task.kind, mixed=True, prepare=room.masking)
     scores, divergence = room.judge(answers)
     return MiniScore(divergence, divergence, scores[task.metric], 0, round(perf_counter() - start, 3))
