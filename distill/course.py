@@ -99,9 +99,8 @@ def begun(
 ) -> Iterator[Begun]:
     """A student of `spec` at its start, with its course (`course`); while it lasts models have the words it names.
 
-    A run that can be killed and go on has a folder `work`.
-
-    Whatever is to be asked of the teacher beforehand is asked here, before anybody's words are left out.
+    Whatever is to be asked of the teacher beforehand is asked here, before anybody's words are left out. A run that can
+    be killed and go on has a folder `work`.
     """
     taken = course(room, recipe, seed, steps=steps, epochs=epochs, subset=subset, extra=extra)
     room.ask_teacher()

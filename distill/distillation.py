@@ -64,14 +64,14 @@ def _identity(
     spec: StudentSpec, teacher: Teacher, task: Task, recipe: Recipe, seed: int, extra: Extra, **asked: Any
 ) -> dict[str, Any]:
     earlier = earlier_model(recipe.initialization)
+    # Where an earlier model lies decides nothing: its weights do.
+    start = {"initialization": kind_of_start(recipe.initialization)}
     return {
         "schema": SCHEMA,
         "spec": spec.to_json(),
         "teacher": teacher.content_hash,
         "task": task.content_hash,
-        # Where an earlier model lies decides nothing: its weights do.
-        "recipe": recipe.to_json()
-        | ({} if earlier is None else {"initialization": kind_of_start(recipe.initialization)}),
+        "recipe": recipe.to_json() | start,
         "seed": seed,
         "extra": extra.content_hash,
         "start": None if earlier is None else weights_hash(earlier),

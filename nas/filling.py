@@ -23,7 +23,8 @@ def fill(finalist: Finalist, budget: Budget, measure: MeasureSpecs, larger: Larg
     """The finalist, or a larger one that was measured within the budget (less the margin) as well.
 
     It grows step by step, each the largest that should fit by the predictions and by how far the last measurement was
-    off. One that turns out too slow is tried again half as much larger: the machine may have been disturbed just then.
+    off. It is timed beside what it grew from. One that turns out too slow is tried again with half the growth: the
+    machine may have been disturbed just then.
     """
     limit = budget.latency_ms * (1.0 - margin)
     best, most_ms = finalist, _room(finalist, limit)
@@ -33,7 +34,9 @@ def fill(finalist: Finalist, budget: Budget, measure: MeasureSpecs, larger: Larg
         grown = _grown(best.candidate, most_ms, larger)
         if grown.codes == best.candidate.codes:
             break
-        measured_ms = measure([grown.spec])[0].p50_ms
+        was_ms, grown_ms = (measurement.p50_ms for measurement in measure([best.candidate.spec, grown.spec]))
+        # What both have in common tells a fast moment from a fast student: the slower of the two moments is believed.
+        measured_ms = grown_ms * max(1.0, best.measured_ms / was_ms)
         if measured_ms > limit:
             most_ms = (best.candidate.predicted_ms + grown.predicted_ms) / 2
         else:
