@@ -126,9 +126,9 @@ def starts() -> Tables:
 
 @stage("knowledge")
 def knowledge() -> Tables:
-    """Which knowledge teaches: answers of every kind, each loss over layers for the first 30 % of a run and answers for
-    the rest, and some of them beside the answers throughout. What has another's gradient, or is a part of it, is left
-    out."""
+    """Which knowledge teaches: answers of every kind; and each loss over layers for the first 30 % of a run and answers
+    for the rest, or some of them beside the answers throughout. What has another's gradient, or is a part of it, is
+    left out."""
     answers = {
         "logits": recipe(ANSWERS),
         "labels": recipe(Term("labels")),
@@ -144,7 +144,8 @@ def knowledge() -> Tables:
     before = {f"{name}, then logits": in_two_stages(name, rule) for name, rule in rules.items()}
     beside = {f"{name} and logits": recipe(Term(name, matching=rules[name]), ANSWERS)
               for name in ("hidden", "hidden-cosine", "pkd", "elm-output", "relations")}  # fmt: skip
-    return {SMALL.name: of(SMALL, answers | before | beside)}
+    inside = {"logits": answers["logits"]} | before | beside
+    return {f"answers for {SMALL.name}": of(SMALL, answers), f"layers for {SMALL.name}": of(SMALL, inside)}
 
 
 @stage("matching")

@@ -150,6 +150,14 @@ def test_one_disturbed_measurement_does_not_end_it() -> None:
     assert len(device.batches) == 3
 
 
+def test_a_fast_moment_is_no_room() -> None:
+    """What was timed when the machine was slower stands for what the two have in common."""
+    before = small_one()
+    after = fill(before, BUDGET, Device(0.7), larger)
+    assert after.candidate.predicted_ms <= 0.98 * BUDGET.latency_ms
+    assert after.measured_ms == pytest.approx(after.candidate.predicted_ms) and after.candidate.filled > 0
+
+
 def test_a_full_one_is_left_alone() -> None:
     (candidate,) = candidates(1)
     device = Device(1.0)
