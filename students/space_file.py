@@ -12,6 +12,9 @@ from students.spec import Activation
 
 NO_LIMIT = 2**31
 
+RANGE = "{from: 128, to: 768, step: 32}"
+"""How all numbers of a range are written, the last one among them."""
+
 
 @dataclass(frozen=True)
 class QkvRule:
@@ -84,16 +87,27 @@ def _wrong(path: Path, key: str, wanted: str) -> UserError:
 
 
 def _ascending(path: Path, key: str, values: Any) -> tuple[int, ...]:
+    values = _listed(values)
     whole = isinstance(values, list) and all(type(value) is int and value > 0 for value in values)
     if not whole or not values or sorted(set(values)) != values:
-        raise _wrong(path, key, "whole numbers of at least 1, ascending")
+        raise _wrong(path, key, f"whole numbers of at least 1, ascending, or as in {RANGE}")
     return tuple(values)
 
 
+def _listed(values: Any) -> Any:
+    """A range as a list of its numbers, empty where it holds none; all else as it is."""
+    if not isinstance(values, Mapping) or set(values) != {"from", "to", "step"}:
+        return values
+    first, last, step = values["from"], values["to"], values["step"]
+    whole = all(type(one) is int for one in values.values()) and step > 0
+    return list(range(first, last + 1, step)) if whole else []
+
+
 def _qkv_rules(path: Path, values: Any) -> tuple[QkvRule, ...]:
-    """`hidden`, `64 per head` or a number of channels, as a list or as a mapping to sampling weights."""
+    """`hidden`, `64 per head` or a number of channels, as a list, a range, or a mapping to sampling weights."""
+    values = _listed(values)
     if not isinstance(values, list | Mapping) or not values:
-        raise _wrong(path, "qkv", "a list, or a mapping to weights, of 'hidden', '32 per head' or channels")
+        raise _wrong(path, "qkv", "a list, a range, or a mapping to weights, of 'hidden', '32 per head' or channels")
     weights = values if isinstance(values, Mapping) else dict.fromkeys(values, 1)
     rules = []
     for text, weight in weights.items():

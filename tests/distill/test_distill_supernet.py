@@ -138,6 +138,15 @@ def test_parts_of_every_depth_find_what_they_look_at_stored(
         teach_supernet(teacher, task, parts, moving, tmp_path / "moving", steps=2)
 
 
+def test_one_wider_and_deeper_than_its_teacher(teacher: Teacher, task: Task, parts: Parts, tmp_path: Path) -> None:
+    """What the teacher has not is small and random at first, and learns."""
+    layer = TransformerLayer(5, 40, 80)
+    whole = replace(parts.whole, embedding_width=40, hidden_width=40, layers=(layer,) * 4)
+    every = Parts("wider", whole, parts.smallest, lambda count, rng: [member(whole, 32, 64)] * count)
+    teach_supernet(teacher, task, every, RECIPE, tmp_path / "net", steps=40)
+    assert judge_part(whole, tmp_path / "net", teacher, task).validation_score > 0.8
+
+
 def test_a_supernet_that_was_taught_anew_is_read_anew(
     teacher: Teacher, task: Task, parts: Parts, tmp_path: Path
 ) -> None:

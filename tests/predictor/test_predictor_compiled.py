@@ -17,9 +17,13 @@ AROUND = {"vocabulary_size": 30522, "maximum_positions": 512, "token_types": 2}
 
 
 @pytest.mark.parametrize(
-    ("head", "length"), [(Head(), 37), (Head("none"), 512), (Head("masked-lm"), 128)], ids=["pooled", "none", "words"]
+    ("name", "head", "length"),
+    [
+        *((name, Head(), 37) for name in SPACES.names()),
+        ("hybrid", Head("none"), 512),
+        ("hybrid", Head("masked-lm"), 128),
+    ],
 )
-@pytest.mark.parametrize("name", SPACES.names())
 def test_codes_of_a_space_are_scored_as_their_specs_are(
     cpu_predictor: LatencyPredictor, name: str, head: Head, length: int
 ) -> None:

@@ -208,6 +208,19 @@ def test_kd_nas_has_the_published_members() -> None:
     assert members.valid(members.encode([fastest])).all()
 
 
+def test_autotinybert_has_the_published_ranges() -> None:
+    """Its published students lie between the steps of its search, and so outside."""
+    distilled, pretrained = space("autotinybert-kd"), space("autotinybert-mlm")
+    assert (distilled.size, pretrained.size) == (8 * 41 * 50 * 93, 8 * 41 * 12 * 93)
+    widest = uniform_spec(8, 768, 12, 3072, **AROUND)
+    assert distilled.decode(distilled.encode([widest]), **AROUND) == [widest]
+    assert pretrained.decode(pretrained.encode([widest]), **AROUND) == [widest]
+    one_head = uniform_spec(1, 128, 1, 128, qkv_width=64, **AROUND)
+    assert pretrained.valid(pretrained.encode([one_head])).all()
+    with pytest.raises(UserError, match="heads is 1, not one of 12"):
+        distilled.encode([one_head])
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -231,6 +244,10 @@ def test_outside_students_are_told_why(change: dict[str, Any], reason: str) -> N
         ("ffn: [4, 6]", "", "lacks ffn"),
         ("ffn: [4, 6]", "ffn: [6, 4]", "ascending"),
         ("ffn: [4, 6]", "ffn: [0, 4]", "at least 1"),
+        ("ffn: [4, 6]", "ffn: {from: 6, to: 4, step: 2}", "at least 1"),
+        ("ffn: [4, 6]", "ffn: {from: 4, to: 6, step: 0}", "as in {from: 128"),
+        ("ffn: [4, 6]", "ffn: {from: 4, to: six, step: 1}", "as in {from: 128"),
+        ("ffn: [4, 6]", "ffn: {from: 4, to: 6}", "as in {from: 128"),
         ("ffn: [4, 6]", "ffn: [4, 6]\ncolour: red", "colour"),
         ("alike: false", "alike: maybe", "true or false"),
         ("[gelu, relu]", "[tanh]", "activation"),
