@@ -7,21 +7,17 @@ distillation_grid/`, stage after stage, and writes `docs/guideline.md` from all 
 
 import json
 import multiprocessing
-import os
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from threading import Thread
 from typing import Annotated, Any
 
-import torch
 import typer
 from grid.cells import STAGES, Cell, cells_of
 from grid.page import page
 from grid.teaching import machine, references, spec_of, teach
+from workers import in_workers
 
 from distill.checkpoints import weights_hash
 from distill.classroom import Classroom, classroom
@@ -52,22 +48,9 @@ def room_of(place: str, teacher: str | None) -> Classroom:
     return room
 
 
-def work(place: str, teacher: str | None, cell: Cell) -> dict[str, Any]:
+def work(places: Mapping[str, str], teacher: str | None, cell: Cell) -> dict[str, Any]:
     """One cell, in a worker."""
-    return teach(room_of(place, teacher), cell).to_json()
-
-
-def begin_worker(threads: int) -> None:
-    """A worker has threads of its own, and ends when whoever asked for its work is gone."""
-    torch.set_num_threads(threads)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    return teach(room_of(places[cell.task], teacher), cell).to_json()
 
 
 def stored(results: Path, name: str) -> dict[str, Any]:
@@ -197,21 +180,9 @@ def main(
             else:
                 yield cell
 
-    end = time.monotonic() + 60 * minutes
-    context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(workers, context, begin_worker, (threads,)) as pool,
-        Progress().task("teaching students", len(queue)) as shown,
-    ):
-        left = untaught()
-        running: dict[Future[dict[str, Any]], Cell] = {}
-        while True:
-            while len(running) < workers and time.monotonic() < end and (cell := next(left, None)):
-                running[pool.submit(work, places[cell.task], teacher, cell)] = cell
-            if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                keep(running.pop(future), future.result())
+    with Progress().task("teaching students", len(queue)) as shown:
+        doing = partial(work, places, teacher)
+        in_workers(untaught(), doing, keep, workers=workers, threads=threads, minutes=minutes)
     write_page(results, page_file)
     absent = sum(cell.place not in have[cell.task]["cells"] for cell in queue)
     print(json.dumps({"finished": not absent, "taught": len(queue) - absent, "missing": absent}))

@@ -1,16 +1,19 @@
-"""Mini-distillation: some dozens of steps that rank a candidate, scored by its divergence from the teacher."""
+"""Mini-distillation: some dozens of steps, or none, that rank a candidate by its divergence from the teacher."""
 
 from dataclasses import dataclass
 from math import nan
 from time import perf_counter
+from typing import Any
+
+import torch
 
 from distill.brief import train_briefly
-from distill.classroom import classroom
+from distill.classroom import Classroom, classroom
 from distill.course import begun
 from distill.evaluation import answer
 from distill.examples import Task
 from distill.lesson import needs_answers
-from distill.numerics import Diverged
+from distill.numerics import Diverged, training_device
 from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
@@ -69,6 +72,21 @@ def mini_distil(
         except Diverged:
             # One candidate that cannot be taught is no reason to end a search.
             return MiniScore(nan, nan, nan, steps, round(perf_counter() - start, 3))
-    answers = answer(lesson.student, room.validation, task.kind, mixed=True, prepare=room.masking)
+    return judged(room, lesson.student, start, steps, loss)
+
+
+def untaught(spec: StudentSpec, teacher: Teacher, task: Task, recipe: Recipe, seed: int = 0) -> MiniScore:
+    """What a student is worth at the recipe's start, before any step."""
+    start = perf_counter()
+    room = classroom(teacher, task)
+    student = room.start(spec, recipe, seed)
+    torch.nn.Module.to(student, training_device())
+    return judged(room, student, start)
+
+
+def judged(room: Classroom, student: Any, start: float, steps: int = 0, loss: float | None = None) -> MiniScore:
+    """The score of a student that learnt for some steps since `start`; without a loss, its divergence is that."""
+    answers = answer(student, room.validation, room.task.kind, mixed=True, prepare=room.masking)
     scores, divergence = room.judge(answers)
-    return MiniScore(loss, divergence, scores[task.metric], steps, round(perf_counter() - start, 3))
+    seconds = round(perf_counter() - start, 3)
+    return MiniScore(divergence if loss is None else loss, divergence, scores[room.task.metric], steps, seconds)

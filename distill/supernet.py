@@ -10,10 +10,9 @@ import torch
 
 from distill.classroom import Classroom, classroom
 from distill.course import course
-from distill.evaluation import answer
 from distill.examples import Task
 from distill.forms import layers_of
-from distill.mini import MiniScore
+from distill.mini import MiniScore, judged
 from distill.numerics import training_device
 from distill.recipe import Recipe
 from distill.supernet_lesson import Parts, SupernetLesson, depth_map
@@ -120,6 +119,4 @@ def judge_part(spec: StudentSpec, folder: Path, teacher: Teacher, task: Task) ->
     identity = str(read_json(folder / SUPERNET_FILE, "supernet's record")["identity"])
     room, supernet = classroom(teacher, task), _loaded(folder, identity)
     part = shared_part(supernet, spec, depth_map(len(spec.layers), layers_of(supernet)))
-    answers = answer(part, room.validation, task.kind, mixed=True, prepare=room.masking)
-    scores, divergence = room.judge(answers)
-    return MiniScore(divergence, divergence, scores[task.metric], 0, round(perf_counter() - start, 3))
+    return judged(room, part, start)

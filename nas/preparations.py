@@ -31,11 +31,8 @@ def nothing(context: Context) -> dict[str, Any]:
 @PREPARATIONS.register("supernet")
 def supernet(context: Context) -> dict[str, Any]:
     """One model of which every member of the space is a part, taught part by part with the method's recipe."""
-    members, steps = context.ground.scoring.members, context.effort.supernet_steps
+    steps, parts = context.effort.supernet_steps, parts_of_space(context.ground.scoring.members)
     assert context.supernet is not None
-    smallest = members.specs(members.space.enumerate_extremes()[:1])[0]
-    name = f"{members.space.name} {content_hash(asdict(members.space.choices), 8)}"
-    parts = Parts(name, members.widest, smallest, partial(_drawn, members))
     teach_supernet(
         context.teacher,
         context.ground.task,
@@ -47,6 +44,13 @@ def supernet(context: Context) -> dict[str, Any]:
         progress=context.progress,
     )
     return {"steps": steps, "parameters": parts.whole.parameters()}
+
+
+def parts_of_space(members: Members) -> Parts:
+    """The members of a space as parts of one supernet."""
+    smallest = members.specs(members.space.enumerate_extremes()[:1])[0]
+    name = f"{members.space.name} {content_hash(asdict(members.space.choices), 8)}"
+    return Parts(name, members.widest, smallest, partial(_drawn, members))
 
 
 def _drawn(members: Members, count: int, rng: np.random.Generator) -> list[StudentSpec]:

@@ -1,4 +1,4 @@
-"""Cheap estimates of how good a student would be: mini-distillation on a subset, a supernet's own weights."""
+"""Cheap estimates of how good a student would be: mini-distillation on a subset, a start, a supernet's own weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from distill.distillation import MiniScore, mini_distil
+from distill.mini import MiniScore, mini_distil, untaught
 from distill.recipe import Recipe
 from distill.supernet import judge_part
 from distill.tasks import Task
@@ -56,6 +56,13 @@ def by_training_loss(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
     """Distil briefly and take the recipe's own last loss, which is what KD-NAS scores (docs/methods.md)."""
     mini = _mini(spec, tryout)
     return _score(mini, mini.loss)
+
+
+@PROXIES.register("zero-step")
+def by_start(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
+    """Take the divergence from the teacher on validation of what the student starts from."""
+    mini = untaught(spec, tryout.teacher, tryout.task, tryout.recipe, tryout.seed)
+    return _score(mini, mini.kl)
 
 
 @PROXIES.register("supernet")

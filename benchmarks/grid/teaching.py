@@ -10,6 +10,7 @@ import devices.targets  # noqa: F401  (fills the registry)
 from devices.fingerprint import fingerprint
 from devices.target import open_target
 from distill.bag_of_words import bag_of_words
+from distill.batches import Encoded
 from distill.brief import train_briefly
 from distill.classroom import Classroom
 from distill.course import begun
@@ -18,6 +19,7 @@ from distill.evaluation import answer
 from distill.examples import Split
 from distill.forms import students_inputs
 from distill.numerics import training_device
+from distill.recipe import Recipe
 from export.lowering import LOWERING_VERSION
 from grid.cells import Cell, Shape
 from students.spec import StudentSpec, uniform_spec
@@ -74,19 +76,29 @@ def spec_of(room: Classroom, shape: Shape, embedding_width: int | None = None) -
     )
 
 
+def taught(room: Classroom, spec: StudentSpec, recipe: Recipe, seed: int, steps: int | None) -> tuple[Any, int, float]:
+    """A student as it is after its last step, the number of steps, and the seconds of training alone."""
+    with begun(room, spec, recipe, seed, steps=steps) as run:
+        start = perf_counter()
+        train_briefly(run.lesson, run.batches, recipe.optimization)
+        return run.lesson.student, len(run.batches), perf_counter() - start
+
+
+def test_split(room: Classroom) -> Encoded:
+    """The tokens and labels of a task's test split."""
+    return encode(room.tokenizer, room.task.test, room.teacher.maximum_length, room.task.kind)
+
+
 def teach(room: Classroom, cell: Cell) -> Outcome:
     """A student as the cell says, as it is after its last step: nothing is chosen on validation here."""
     spec = spec_of(room, cell.shape)
-    with begun(room, spec, cell.recipe, cell.seed, steps=cell.steps) as run:
-        start, lesson = perf_counter(), run.lesson
-        train_briefly(lesson, run.batches, cell.recipe.optimization)
-        seconds, steps = perf_counter() - start, len(run.batches)
-    validation = answer(lesson.student, room.validation, room.task.kind)
+    student, steps, seconds = taught(room, spec, cell.recipe, cell.seed, cell.steps)
+    validation = answer(student, room.validation, room.task.kind)
     _, divergence = room.judge(validation)
-    test = encode(room.tokenizer, room.task.test, room.teacher.maximum_length, room.task.kind)
+    test = test_split(room)
     right = {
         "validation": validation.argmax(-1) == room.validation.labels,
-        "test": answer(lesson.student, test, room.task.kind).argmax(-1) == test.labels,
+        "test": answer(student, test, room.task.kind).argmax(-1) == test.labels,
     }
     return Outcome(
         cell.key,

@@ -12,7 +12,7 @@ from distill.classroom import classroom
 from distill.course import begun
 from distill.distillation import distil
 from distill.examples import Task
-from distill.mini import mini_distil
+from distill.mini import mini_distil, untaught
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from runs.errors import UserError
@@ -50,3 +50,11 @@ def test_a_run_that_leaves_the_numbers_is_ended(teacher: Teacher, task: Task, tm
         train_briefly(run.lesson, run.batches, settings)
     found = mini_distil(spec, teacher, task, recipe, steps=20)
     assert all(map(isnan, (found.loss, found.kl, found.validation_score))), "a candidate alone, not the end of a search"
+
+
+def test_a_start_is_judged_as_it_is(teacher: Teacher, task: Task) -> None:
+    whole = teacher.model().config.spec_object
+    narrow = replace(whole, embedding_width=12, hidden_width=12)
+    same, cut = (untaught(spec, teacher, task, RECIPES["default"]) for spec in (whole, narrow))
+    assert same.kl < 1e-3 < cut.kl and same.steps == cut.steps == 0
+    assert untaught(narrow, teacher, task, RECIPES["default"]).kl == cut.kl

@@ -1,0 +1,58 @@
+"""Jobs in several processes, each with threads of its own: what has ended is kept as it comes."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from threading import Thread
+from typing import TypeVar
+
+import torch
+
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+
+def in_workers(
+    jobs: Iterator[Job],
+    work: Callable[[Job], Outcome],
+    keep: Callable[[Job, Outcome], None],
+    *,
+    workers: int,
+    threads: int,
+    minutes: float,
+) -> None:
+    """Do the jobs, each drawn when a worker is free and none after so many minutes; `keep` what each came to.
+
+    `work` and jobs are sent to processes that begin anew, so both must be picklable.
+    """
+    end = time.monotonic() + 60 * minutes
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, begin_worker, (threads,)) as pool:
+        running: dict[Future[Outcome], Job] = {}
+        while True:
+            # Nothing is drawn where it could not begin: drawing may itself settle a job.
+            while len(running) < workers and time.monotonic() < end:
+                try:
+                    job = next(jobs)
+                except StopIteration:
+                    break
+                running[pool.submit(work, job)] = job
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                keep(running.pop(future), future.result())
+
+
+def begin_worker(threads: int) -> None:
+    """A worker has threads of its own, and ends when whoever asked for its work is gone."""
+    torch.set_num_threads(threads)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
