@@ -1,9 +1,12 @@
 """How much work a search does: the efforts by name, as numbers that the verdict repeats."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
+from distill.recipe import Optimization
+from distill.teachers import fine_tuning
 from runs.registry import Registry
+from students.spec import HeadKind
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Effort:
     """Optimizer steps of a method's supernet."""
     final_steps: int | None = None
     """Most optimizer steps of a full distillation; None: as many as the recipe says."""
+    moved_words: bool = True
+    """Whether the teacher is fitted to words moved to where its loss grows as well, which doubles its steps."""
     pool_size: int = 20_000
     exploration_step: float = 0.05
 
@@ -35,6 +40,11 @@ class Effort:
         if self.steps is not None:
             return self.steps
         return max(1, round(self.epochs * ceil(self.subset * train_size / batch_size)))
+
+    def fitting(self, kind: HeadKind) -> Optimization:
+        """How the teacher of a task of this kind is fitted, if it is not yet."""
+        usual = fine_tuning(kind)
+        return usual if self.moved_words else replace(usual, adversarial=0.0)
 
     def full_steps(self, own: int) -> int:
         """Optimizer steps of a full distillation by a recipe whose `own` steps are so many."""
@@ -58,6 +68,7 @@ for _effort in (
         distilled=1,
         supernet_steps=250,
         final_steps=700,
+        moved_words=False,
         exploration_step=shortened(4),
     ),
     Effort(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.recipe_file import RECIPES
-from distill.teachers import fine_tuning, prepare_teacher
+from distill.teachers import prepare_teacher
 from export.items import Checkpoint
 from nas.budget import Budget
 from nas.candidates import finalists_of, time_finalists, try_candidates
@@ -97,9 +97,10 @@ def _require_same_data(run: RunFolder, ground: Ground) -> None:
 
 def _with_teacher(settings: SearchSettings, ground: Ground, run: RunFolder, progress: Progress) -> Context:
     """The context of all further stages: the teacher fitted to the data (by content, whatever the seed) and timed."""
+    fitting = EFFORTS[settings.effort].fitting(ground.task.kind)
 
     def prepare() -> dict[str, Any]:
-        return {"content_hash": prepare_teacher(settings.teacher, ground.task, progress).content_hash}
+        return {"content_hash": prepare_teacher(settings.teacher, ground.task, progress, training=fitting).content_hash}
 
     def time() -> dict[str, Any]:
         progress.say(f"timing the teacher on {ground.target}")
@@ -108,7 +109,7 @@ def _with_teacher(settings: SearchSettings, ground: Ground, run: RunFolder, prog
         return {"p50_ms": timed["teacher"].p50_ms}
 
     stored = run.stage("teacher", prepare)
-    teacher = prepare_teacher(settings.teacher, ground.task, Progress(quiet=True))
+    teacher = prepare_teacher(settings.teacher, ground.task, Progress(quiet=True), training=fitting)
     if teacher.content_hash != stored["content_hash"]:
         raise UserError(f"the teacher {teacher.name} has changed since this search began: give another --output.")
     teacher_ms = run.stage("teacher latency", time)["p50_ms"]
@@ -159,7 +160,7 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
     method = METHODS[settings.method]
     recipe = RECIPES[method.recipe]
     optimization = recipe.optimization
-    fitting = fine_tuning(ground.task.kind)
+    fitting = EFFORTS[settings.effort].fitting(ground.task.kind)
     size = len(ground.task.train), len(ground.task.label_names)
     return forecast(
         EFFORTS[settings.effort],

@@ -32,6 +32,11 @@ def test_paper_is_the_schedule_of_methods() -> None:
     assert paper.exploration_step == shortened(15) == pytest.approx(0.05)
 
 
+def test_a_quick_search_fits_its_teacher_in_half_the_time() -> None:
+    quick, standard = (EFFORTS[name].fitting("classification") for name in ("quick", "standard"))
+    assert standard.work == 2 * quick.work and quick.steps(7000, 2) == standard.steps(7000, 2)
+
+
 def test_final_steps_are_a_cap_on_the_recipe() -> None:
     quick = EFFORTS["quick"]
     assert quick.full_steps(1095) == 700

@@ -57,6 +57,15 @@ def test_members_with_too_many_weights_are_barred(scoring: Scoring) -> None:
         limited(scoring, 10).fastest(0)
 
 
+def test_what_grows_stays_below_the_limit_on_weights(scoring: Scoring) -> None:
+    (code,) = scoring.members.space.sample(1, np.random.default_rng(3))
+    (small,) = scoring.candidates(code[None], [0.5])
+    grown = scoring.larger(small)
+    limit = min(one.spec.parameters() for one in grown)
+    kept = limited(scoring, limit).larger(small)
+    assert kept == [one for one in grown if one.spec.parameters() <= limit] and 0 < len(kept) < len(grown)
+
+
 def test_the_fastest_is_not_slower_than_any_other(scoring: Scoring) -> None:
     codes = scoring.members.space.sample(2000, np.random.default_rng(3))
     fastest = scoring.fastest(seed=0)
