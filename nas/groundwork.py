@@ -101,9 +101,11 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     seconds = perf_counter() - start
     head = Head("classification", len(task.label_names))
     members = Members(space(settings.space), spec.vocabulary_size, spec.maximum_positions, spec.token_types, head)
-    if METHODS[settings.method].preparation == "supernet":
+    method = METHODS[settings.method]
+    if method.preparation == "supernet":
         supernet_work(members, spec)
-    scoring = Scoring(members, found.predictor, workload, found.disturbance(workload), settings.max_parameters)
+    disturbance = found.disturbance(workload)
+    scoring = Scoring(members, found.predictor, workload, disturbance, settings.max_parameters, method.rule)
     budgets = tuple(Budget(workload, float(budget)) for budget in settings.budgets_ms)
     fastest = scoring.fastest(settings.seed)
 

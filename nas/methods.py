@@ -1,4 +1,4 @@
-"""A search method as data: what prepares it, scores a candidate, proposes candidates, and distils the winner."""
+"""A search method as data: what prepares it, which candidates there are, who proposes and scores them, the recipe."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from runs.registry import Registry
 
 @dataclass(frozen=True)
 class Method:
-    """One cell of preparation x proxy x controller x recipe, each named in its own registry; any space fits."""
+    """One cell of preparation x rule x proxy x controller x recipe, each named in its own registry; any space fits."""
 
     name: str
     controller: str
@@ -17,6 +17,8 @@ class Method:
     preparation: str = "none"
     candidates: int | None = None
     """Tried in each episode; None: as many as the effort says."""
+    rule: str = "none"
+    """Which members of the space are tried at all."""
     reward: Reward = field(default_factory=Reward)
 
 
@@ -33,6 +35,14 @@ for _method in (
     ),
     # As docs/methods.md has it: parts of a supernet by its own weights, 25 in a generation.
     Method("autotinybert", controller="evolution", proxy="supernet", preparation="supernet", candidates=25),
+    Method(
+        "autotinybert-fast",
+        controller="evolution",
+        proxy="supernet",
+        preparation="supernet",
+        candidates=25,
+        rule="fast-development",
+    ),
     Method("evolution", controller="evolution"),
     Method("local", controller="local"),
     Method("random", controller="random"),

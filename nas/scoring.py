@@ -12,6 +12,7 @@ from devices.workload import Workload
 from nas.budget import Budget
 from nas.controllers.pool import Codes, Milliseconds
 from nas.finalists import Candidate
+from nas.rules import RULES
 from predictor.compiled import CompiledPredictor, in_chunks
 from predictor.latency import LatencyPredictor
 from runs.errors import UserError
@@ -89,6 +90,8 @@ class Scoring:
     workload: Workload
     disturbance: Disturbance = Disturbance()
     max_parameters: int | None = None
+    rule: str = "none"
+    """Which members may be tried (`nas.rules`)."""
 
     @cached_property
     def _compiled(self) -> CompiledPredictor:
@@ -135,10 +138,16 @@ class Scoring:
         """The member with the lowest predicted latency among the smallest ones and a large random draw.
 
         Raises:
-            UserError: no member has as few weights as are allowed.
+            UserError: no member has as few weights as are allowed, or none keeps the method's rule.
         """
         drawn = self.members.space.sample(SEARCHED_FOR_FASTEST, np.random.default_rng(seed))
         codes = np.concatenate([self.members.space.enumerate_extremes(), drawn])
+        codes = codes[RULES[self.rule](self.members.space, codes)]
+        if not len(codes):
+            raise UserError(
+                f"the space {self.members.space.name} has no student that keeps the rule {self.rule!r} of this method: "
+                "choose another --method or --space."
+            )
         latency = np.where(self._allowed(codes), self.latency_ms(codes), np.inf)
         if not np.isfinite(latency).any():
             least = int(self.members.parameters(codes).min())
@@ -149,9 +158,8 @@ class Scoring:
         return self.candidates(codes[[int(np.argmin(latency))]], [0.0])[0]
 
     def _allowed(self, codes: Codes) -> npt.NDArray[np.bool_]:
-        if self.max_parameters is None:
-            return np.ones(len(codes), dtype=np.bool_)
-        return np.asarray(self.members.parameters(codes) <= self.max_parameters)
+        kept = RULES[self.rule](self.members.space, codes)
+        return kept if self.max_parameters is None else kept & (self.members.parameters(codes) <= self.max_parameters)
 
 
 def require_feasible(

@@ -49,10 +49,12 @@ class TestMethodContract:
     def test_every_part_is_registered(self, name: str) -> None:
         from distill.recipe_file import RECIPES
         from nas.controllers import CONTROLLERS
+        from nas.preparations import PREPARATIONS
         from nas.proxies import PROXIES
+        from nas.rules import RULES
 
         method = METHODS[name]
-        assert method.name == name
+        assert method.name == name and method.rule in RULES and method.preparation in PREPARATIONS
         assert method.controller in CONTROLLERS and method.proxy in PROXIES and method.recipe in RECIPES
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from tiny_world import DISTURBANCE, WORKLOAD, make_profile, make_space
 
+from nas.rules import RULES
 from nas.scoring import Members, Scoring
 from profiler.folder import load_profile
 from runs.errors import UserError
 from students.space import space
-from students.spec import Head
+from students.spec import Head, transformer_layers
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +73,20 @@ def test_the_fastest_is_not_slower_than_any_other(scoring: Scoring) -> None:
     assert fastest.predicted_ms <= scoring(codes)[0].min()
     for smaller in scoring.smaller(fastest):
         assert smaller.reward == fastest.reward and smaller.predicted_ms >= fastest.predicted_ms
+
+
+def test_a_rule_bars_what_does_not_keep_it(scoring: Scoring) -> None:
+    members = replace(scoring.members, space=space("autotinybert-mlm"))
+    ruled = replace(scoring, members=members, rule="fast-development")
+    codes = members.space.sample(4000, np.random.default_rng(0))
+    kept = np.isfinite(ruled(codes)[1])
+    shapes = [(spec.hidden_width, transformer_layers(spec, "this test")) for spec in members.specs(codes)]
+    wanted = [
+        all(1.6 <= one.ffn_width / hidden <= 1.9 and 0.7 <= one.qkv_width / hidden <= 1 for one in layers)
+        for hidden, layers in shapes
+    ]
+    assert 0 < sum(wanted) < 400 and kept.tolist() == wanted
+    fastest = ruled.fastest(0)
+    assert RULES["fast-development"](members.space, np.array([fastest.codes])).all()
+    with pytest.raises(UserError, match="no student that keeps the rule 'fast-development'"):
+        replace(scoring, rule="fast-development").fastest(0)
