@@ -26,7 +26,12 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     scoring, effort, method = context.ground.scoring, context.effort, context.method
     members, tryout, proxy = scoring.members, context.tryout, PROXIES[context.method.proxy]
     problem = Problem(
-        members.space, scoring, budget.latency_ms, effort.pool_size, exploration_step=effort.exploration_step
+        members.space,
+        scoring,
+        budget.latency_ms,
+        effort.pool_size,
+        exploration_step=effort.exploration_step,
+        parameters=members.parameters,
     )
     controller = CONTROLLERS[method.controller](problem, context.settings.seed)
 

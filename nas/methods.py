@@ -45,6 +45,7 @@ for _method in (
     ),
     Method("evolution", controller="evolution"),
     Method("local", controller="local"),
+    Method("nsga2", controller="nsga2"),
     Method("random", controller="random"),
 ):
     METHODS.register(_method.name)(_method)

@@ -19,15 +19,23 @@ from students.spec import StudentSpec
 REPORT_FILE = "report.html"
 
 
-def write_report(path: Path, run: RunFolder, budgets: Sequence[Budget], verdicts: Sequence[dict[str, Any]]) -> None:
-    """Write one HTML file with a chapter a budget."""
+def write_report(
+    path: Path,
+    run: RunFolder,
+    budgets: Sequence[Budget],
+    verdicts: Sequence[dict[str, Any]],
+    fronts: Sequence[Sequence[dict[str, Any]]],
+) -> None:
+    """Write one HTML file with a chapter a budget; each has a verdict and a front (`nas.front`)."""
     report = Report("Search for " + ", ".join(f"{budget.latency_ms:g} ms" for budget in budgets))
-    for budget, verdict in zip(budgets, verdicts, strict=True):
-        _chapter(report, run, budget, verdict)
+    for budget, verdict, front in zip(budgets, verdicts, fronts, strict=True):
+        _chapter(report, run, budget, verdict, front)
     report.write(path)
 
 
-def _chapter(report: Report, run: RunFolder, budget: Budget, verdict: dict[str, Any]) -> None:
+def _chapter(
+    report: Report, run: RunFolder, budget: Budget, verdict: dict[str, Any], front: Sequence[dict[str, Any]]
+) -> None:
     searched, timed = run.result(f"{budget.label} search"), run.result(f"{budget.label} finalists")
     assert searched is not None and timed is not None
     kept = "keeps" if verdict["within_budget"] else "MISSES"
@@ -44,8 +52,12 @@ def _chapter(report: Report, run: RunFolder, budget: Budget, verdict: dict[str, 
     report.text("The exported files, timed on ONNX Runtime.")
     columns = ("file", "precision", "bytes", "latency_ms", "agreement")
     report.table(columns, [[file[column] for column in columns] for file in verdict["student"]["files"]])
-    report.text("Every candidate that was tried: predicted latency against reward.")
-    report.figure(trials_figure(searched["trials"], verdict["schedule"]["episodes"], budget))
+    report.text(
+        "Every candidate that was tried: predicted latency against reward. Those joined by the line are beaten by no "
+        f"other in reward, latency and weights at once; front/{budget.label} has their shapes, which distill-student "
+        "takes."
+    )
+    report.figure(trials_figure(searched["trials"], front, verdict["schedule"]["episodes"], budget))
     report.text(
         "The controller by episode. The correlations are Spearman's, between the rewards it foretold for the episode's "
         "candidates, before it learned from them, and the rewards that came out; the ridge regression sees the same "
@@ -87,8 +99,10 @@ def verdict_rows(verdict: dict[str, Any]) -> list[tuple[str, object]]:
     ]
 
 
-def trials_figure(trials: Sequence[dict[str, Any]], episodes: int, budget: Budget) -> go.Figure:
-    """One point a trial, coloured by episode."""
+def trials_figure(
+    trials: Sequence[dict[str, Any]], front: Sequence[dict[str, Any]], episodes: int, budget: Budget
+) -> go.Figure:
+    """One point a trial, coloured by episode; the front's are joined by a line."""
     per_episode = max(1, -(-len(trials) // max(1, int(episodes))))
     figure = go.Figure(
         go.Scatter(
@@ -103,6 +117,10 @@ def trials_figure(trials: Sequence[dict[str, Any]], episodes: int, budget: Budge
             },
         )
     )
+    figure.add_scatter(
+        x=[trial["details"]["ms"] for trial in front], y=[trial["reward"] for trial in front], mode="lines"
+    )
+    figure.update_layout(showlegend=False)
     figure.add_vline(x=budget.latency_ms, line_dash="dash")
     figure.update_layout(xaxis_title="predicted ms", yaxis_title="reward")
     return figure

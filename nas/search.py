@@ -14,6 +14,7 @@ from nas.conclusion import baselines_on_test, conclude
 from nas.context import RESULTS, WORK, Context
 from nas.delivery import Delivered, deliver, distil_finalists, distillation_stage, export_stage
 from nas.estimate import Forecast, forecast
+from nas.front import FRONT, front_of, write_front
 from nas.groundwork import Ground, lay_ground, time_items
 from nas.methods import METHODS, Method
 from nas.preparations import PREPARATIONS
@@ -84,9 +85,19 @@ def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: 
         }
         conclusion = partial(conclude, context, budget, student, baselines, seconds)
         verdicts.append(run.stage(f"{budget.label} verdict", conclusion))
-    write_report(run.path / REPORT_FILE, run, ground.budgets, verdicts)
+    fronts = [_front(context, budget) for budget in ground.budgets]
+    write_report(run.path / REPORT_FILE, run, ground.budgets, verdicts, fronts)
     shutil.rmtree(run.path / WORK, ignore_errors=True)
     return {"verdicts": verdicts}
+
+
+def _front(context: Context, budget: Budget) -> list[dict[str, Any]]:
+    """The trials on a budget's front, whose shapes are left in the run folder."""
+    searched, members = context.run.result(f"{budget.label} search"), context.ground.scoring.members
+    assert searched is not None
+    front = front_of(searched["trials"], members)
+    write_front(context.run.path / FRONT / budget.label, front, members)
+    return front
 
 
 def _require_same_data(run: RunFolder, ground: Ground) -> None:

@@ -7,4 +7,5 @@ from nas.controllers.contract import Problem as Problem
 from nas.controllers.evolution import EvolutionController as EvolutionController
 from nas.controllers.kd_nas import KdNasController as KdNasController
 from nas.controllers.local import LocalController as LocalController
+from nas.controllers.nsga2 import NsgaController as NsgaController
 from nas.controllers.random import RandomController as RandomController

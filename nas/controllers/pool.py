@@ -33,6 +33,8 @@ class Problem:
     window: float = 0.9
     exploration_step: float = 0.05
     """By how much the random share of a controller that explores falls from episode to episode."""
+    parameters: Callable[[Codes], npt.NDArray[np.float64]] | None = None
+    """Codes [n, genes] → weights [n], for a controller that has them as an objective."""
 
 
 @dataclass(frozen=True)

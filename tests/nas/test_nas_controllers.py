@@ -1,6 +1,7 @@
 """The contract of controllers, over every registered one, and what KD-NAS's promises beyond it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from nas_synthetic import problem, quality, scorer_of
 
 from nas.controllers import CONTROLLERS, Controller
 from nas.controllers.lstm import RewardPredictor
+from nas.controllers.nsga2 import crowding, ranks
 from nas.controllers.pool import Codes, draw_pool
 from students.space import SearchSpace
 
@@ -31,11 +33,13 @@ class TestControllerContract:
 
     def test_candidates_are_members_inside_the_window(self, name: str) -> None:
         case = problem()
-        codes = np.concatenate(play(CONTROLLERS[name](case, 0), 3, 8))
+        controller = CONTROLLERS[name](case, 0)
+        codes = np.concatenate(play(controller, 3, 8))
         upper = case.scorer(codes)[1]
         assert codes.dtype == np.int64
         assert case.space.valid(codes).all()
-        assert ((upper >= 0.9 * case.budget_ms) & (upper <= case.budget_ms)).all()
+        assert controller.problem.window == (0.5 if name == "nsga2" else 0.9)
+        assert ((upper >= controller.problem.window * case.budget_ms) & (upper <= case.budget_ms)).all()
 
     def test_no_candidate_comes_twice(self, name: str) -> None:
         codes = np.concatenate(play(CONTROLLERS[name](problem(pool_size=300), 1), 6, 10))
@@ -122,6 +126,43 @@ def test_half_of_a_generation_are_children_of_the_best(monkeypatch: pytest.Monke
     assert parents.count(tuple(first[-1])) > 3 * parents.count(tuple(first[-20])), "by their reward"
     assert set(second[:20]) <= set(children)
     assert len(set(second[20:]) - set(children)) > 15
+
+
+def test_fronts_are_those_that_none_beats() -> None:
+    rng = np.random.default_rng(0)
+    objectives = rng.random((40, 3)).round(1)
+    found = ranks(objectives)
+
+    def beats(one: np.ndarray, other: np.ndarray) -> bool:
+        return bool((one <= other).all() and (one < other).any())
+
+    for n, mine in enumerate(objectives):
+        above = [int(found[m]) for m, other in enumerate(objectives) if beats(other, mine)]
+        assert found[n] == max(above, default=-1) + 1
+    line = np.array([[0.0, 1.0], [0.1, 0.5], [0.5, 0.1], [1.0, 0.0], [2.0, 2.0]])
+    assert ranks(line).tolist() == [0, 0, 0, 0, 1]
+    assert crowding(line, ranks(line)).tolist() == [np.inf, 0.5 + 0.9, 0.9 + 0.5, np.inf, np.inf]
+
+
+def test_nsga_pushes_the_whole_front() -> None:
+    """At half the budget as at all of it, its last generations are better than random ones of the same latency."""
+    case = problem()
+    controller = CONTROLLERS["nsga2"](case, 0)
+    found = np.concatenate(play(controller, 8, 12)[-3:])
+    others = np.concatenate(play(CONTROLLERS["random"](replace(case, window=0.5), 0), 8, 12))
+    for low, high in ((3.0, 4.5), (4.5, 6.0)):
+        ours, theirs = (
+            quality(case.space, codes[(ms > low) & (ms <= high)])
+            for codes, ms in ((codes, case.scorer(codes)[1]) for codes in (found, others))
+        )
+        assert len(ours) >= 5 and ours.mean() > theirs.mean() + 0.05
+    assert controller.report()[-1]["front"] > controller.report()[0]["front"]
+
+
+def test_weights_are_an_objective_where_they_are_known() -> None:
+    known = replace(problem(), parameters=lambda codes: codes[:, 1].astype(float))
+    (one, two) = (play(CONTROLLERS["nsga2"](case, 0), 4, 12)[-1] for case in (problem(), known))
+    assert not np.array_equal(one, two) and two[:, 1].mean() < one[:, 1].mean()
 
 
 def test_local_search_stays_near_the_best() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,17 @@ def test_the_files_work(finished: tuple[Path, dict[str, Any]]) -> None:
     )
     assert "plotly" in (folder / "report.html").read_text()
     assert not (folder / "work").exists()
+
+
+def test_the_front_is_left_as_shapes(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = finished
+    tried, front = trials(folder), {}
+    for file in (folder / "front/2ms").iterdir():
+        _, reward, details = tried[number := int(file.stem.removeprefix("trial-"))]
+        front[number] = (-reward, details["ms"], StudentSpec.from_json(read_json(file)).parameters())
+    assert max(range(len(tried)), key=lambda number: tried[number][1]) in front
+    for one, other in permutations(front.values(), 2):
+        assert one == other or any(mine > theirs for mine, theirs in zip(one, other, strict=True)), "one is beaten"
 
 
 def test_a_finished_search_only_reads(world: World, finished: tuple[Path, dict[str, Any]]) -> None:
