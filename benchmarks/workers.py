@@ -25,7 +25,8 @@ def in_workers(
 ) -> None:
     """Do the jobs, each drawn when a worker is free and none after so many minutes; `keep` what each came to.
 
-    `work` and jobs are sent to processes that begin anew, so both must be picklable.
+    `work` and jobs are sent to processes that begin anew, so both must be picklable. Raises what a job raised, once the
+    others that had begun are kept.
     """
     end = time.monotonic() + 60 * minutes
     context = multiprocessing.get_context("spawn")
@@ -41,8 +42,18 @@ def in_workers(
                 running[pool.submit(work, job)] = job
             if not running:
                 return
+            failed: list[Future[Outcome]] = []
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                keep(running.pop(future), future.result())
+                if future.exception():
+                    failed.append(future)
+                else:
+                    keep(running.pop(future), future.result())
+            if failed:
+                # What the others are at is kept as well before this ends.
+                for future in wait([one for one in running if one not in failed]).done:
+                    if not future.exception():
+                        keep(running.pop(future), future.result())
+                failed[0].result()
 
 
 def begin_worker(threads: int) -> None:

@@ -86,7 +86,7 @@ def time_finalists(context: Context, budget: Budget, searched: dict[str, Any]) -
     grown: list[Finalist] = []
     before: list[Finalist] = []
     for finalist in finalists[: context.effort.distilled]:
-        larger = fill(finalist, budget, _measure(context), scoring.larger)
+        larger = fill(finalist, budget, measure_beside(context), scoring.larger)
         if larger.candidate.codes in {other.candidate.codes for other in [*finalists, *grown]}:
             grown.append(finalist)
             continue
@@ -126,5 +126,16 @@ def _measure(context: Context) -> MeasureSpecs:
     def measure(specs: Sequence[StudentSpec]) -> list[Measurement]:
         timed = context.time({item_key(spec): spec for spec in specs})
         return [timed[item_key(spec)] for spec in specs]
+
+    return measure
+
+
+def measure_beside(context: Context) -> MeasureSpecs:
+    """Measures specs that were measured before as well: what stands beside the last of them belongs to its moment."""
+
+    def measure(specs: Sequence[StudentSpec]) -> list[Measurement]:
+        keys = [f"{item_key(spec)} beside {item_key(specs[-1])}" for spec in specs]
+        timed = context.time(dict(zip(keys, specs, strict=True)))
+        return [timed[key] for key in keys]
 
     return measure

@@ -15,6 +15,9 @@ NO_LIMIT = 2**31
 RANGE = "{from: 128, to: 768, step: 32}"
 """How all numbers of a range are written, the last one among them."""
 
+LONGEST = 10_000
+"""Numbers of a range that are read: nobody searches among so many, and a slip of the pen must not fill the memory."""
+
 
 @dataclass(frozen=True)
 class QkvRule:
@@ -100,7 +103,7 @@ def _listed(values: Any) -> Any:
         return values
     first, last, step = values["from"], values["to"], values["step"]
     whole = all(type(one) is int for one in values.values()) and step > 0
-    return list(range(first, last + 1, step)) if whole else []
+    return list(range(first, last + 1, step)[:LONGEST]) if whole else []
 
 
 def _qkv_rules(path: Path, values: Any) -> tuple[QkvRule, ...]:
@@ -108,7 +111,7 @@ def _qkv_rules(path: Path, values: Any) -> tuple[QkvRule, ...]:
     values = _listed(values)
     if not isinstance(values, list | Mapping) or not values:
         raise _wrong(path, "qkv", "a list, a range, or a mapping to weights, of 'hidden', '32 per head' or channels")
-    weights = values if isinstance(values, Mapping) else dict.fromkeys(values, 1)
+    weights = values if isinstance(values, Mapping) else dict.fromkeys(map(str, values), 1)
     rules = []
     for text, weight in weights.items():
         match = re.fullmatch(r"(hidden)|([1-9]\d*)( per head)?", str(text))

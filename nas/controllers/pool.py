@@ -16,6 +16,9 @@ Scorer = Callable[[Codes], tuple[Milliseconds, Milliseconds]]
 
 ROUNDS_OF_MUTATION = 4
 
+AMPLE = 10
+"""Candidates for each place from which on there is something to choose from, where a limit or a rule bars many."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -74,6 +77,15 @@ def draw_pool(
             break
         fastest = fresh[np.argsort(upper, kind="stable")[: max(wanted, 100)]]
         mutants = [space.mutate(fastest, rng, 1.5 / fastest.shape[1]) for _ in range(20)]
+        fresh, latency, upper = _scored(problem, np.concatenate([fresh, *mutants]), seen)
+    for _ in range(ROUNDS_OF_MUTATION):
+        allowed = np.flatnonzero(np.isfinite(upper))
+        inside = (upper <= problem.budget_ms) & (upper >= problem.window * problem.budget_ms)
+        if inside.sum() >= AMPLE * wanted or len(allowed) in (0, len(fresh)):
+            break
+        # Where most are barred, few of a random draw are left to choose from: mutants of the nearest join them.
+        nearest = fresh[allowed[np.argsort(np.abs(upper[allowed] - problem.budget_ms), kind="stable")[:200]]]
+        mutants = [space.mutate(nearest, rng, 1.5 / nearest.shape[1]) for _ in range(20)]
         fresh, latency, upper = _scored(problem, np.concatenate([fresh, *mutants]), seen)
     brought = {tuple(code) for code in join.tolist()}
     joined = np.array([tuple(code) in brought for code in fresh.tolist()], dtype=bool)

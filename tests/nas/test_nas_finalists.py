@@ -1,6 +1,7 @@
 """The shortlist against a measuring function that disagrees with the predictions in known ways."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from nas_synthetic import MEMBERS, problem
 
 from devices.measurement import Measurement
 from devices.workload import Workload
+from export.items import item_key
 from nas.budget import Budget
+from nas.candidates import measure_beside
 from nas.filling import fill
 from nas.finalists import TRIMS, Candidate, Finalist, choose_finalists, finalist_from_json
 from runs.errors import UserError
@@ -156,6 +159,25 @@ def test_a_fast_moment_is_no_room() -> None:
     after = fill(before, BUDGET, Device(0.7), larger)
     assert after.candidate.predicted_ms <= 0.98 * BUDGET.latency_ms
     assert after.measured_ms == pytest.approx(after.candidate.predicted_ms) and after.candidate.filled > 0
+
+
+def test_a_grown_one_is_timed_in_the_same_moment_as_what_it_grew_from() -> None:
+    """A store gives what was measured under a key before, so neither may have one of an earlier batch."""
+    kept: dict[str, Measurement] = {}
+    device, before = Device(1.0), small_one()
+
+    def time(items: dict[str, StudentSpec]) -> dict[str, Measurement]:
+        fresh = {key: spec for key, spec in items.items() if key not in kept}
+        kept.update(zip(fresh, device(list(fresh.values())), strict=True))
+        return {key: kept[key] for key in items}
+
+    time({item_key(before.candidate.spec): before.candidate.spec})
+    device.factor = 0.7
+    after = fill(before, BUDGET, measure_beside(SimpleNamespace(time=time)), larger)  # type: ignore[arg-type]
+    assert after.measured_ms == pytest.approx(after.candidate.predicted_ms) and after.candidate.filled > 0
+    assert all(len(batch) == 2 for batch in device.batches[1:])
+    assert fill(before, BUDGET, measure_beside(SimpleNamespace(time=time)), larger) == after  # type: ignore[arg-type]
+    assert len(device.batches[-1]) == 0, "a search that goes on measures nothing again"
 
 
 def test_a_full_one_is_left_alone() -> None:

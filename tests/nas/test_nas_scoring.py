@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tiny_world import DISTURBANCE, WORKLOAD, make_profile, make_space
 
+from nas.controllers.pool import Problem, draw_pool
 from nas.rules import RULES
 from nas.scoring import Members, Scoring
 from profiler.folder import load_profile
@@ -88,5 +89,8 @@ def test_a_rule_bars_what_does_not_keep_it(scoring: Scoring) -> None:
     assert 0 < sum(wanted) < 400 and kept.tolist() == wanted
     fastest = ruled.fastest(0)
     assert RULES["fast-development"](members.space, np.array([fastest.codes])).all()
+    budget = float(np.median(ruled(codes)[1][kept]))
+    pool = draw_pool(Problem(members.space, ruled, budget, 4000), 25, [], np.random.default_rng(0))
+    assert pool.lower_share == 0.9 and len(pool.codes) >= 100, "there is something to choose from"
     with pytest.raises(UserError, match="no student that keeps the rule 'fast-development'"):
         replace(scoring, rule="fast-development").fastest(0)
