@@ -35,6 +35,7 @@ from nas.proxies import PROXIES, Tryout
 from nas.schedule import EFFORTS
 from nas.scoring import Members, Scoring
 from predictor.latency import LatencyPredictor
+from profiler.folder import PREDICTOR_FILE
 from profiler.profile import Profile, load_profile
 from runs.errors import UserError
 from runs.files import content_hash, read_json, write_bytes_atomic, write_json_atomic
@@ -252,7 +253,9 @@ def main(
             raise UserError(f"{one!r} is no task: give NAME=FOLDER, as in trec=data/trec.")
     data = dict(one.split("=", 1) for one in tasks)
     places = Places(data, {name: results / "supernets" / name for name in data}, teacher, steps)
-    question = Question(profile.name, budget_ms, students, supernet_steps, steps)
+    question = Question(
+        content_hash((profile / PREDICTOR_FILE).read_text(), 8), budget_ms, students, supernet_steps, steps
+    )
     found, here = load_profile(profile), machine()
     results.mkdir(parents=True, exist_ok=True)
     have = {name: prepare(results, name, places, found, question) for name in data}

@@ -29,15 +29,16 @@ from distill.evaluation import answer
 from distill.recipe_file import RECIPES
 from distill.tasks import load_task
 from distill.teachers import prepare_teacher
-from nas.budget import Budget
 from nas.methods import METHODS
 from nas.schedule import EFFORTS
 from nas.search import SearchSettings, search
+from profiler.folder import PREDICTOR_FILE
 from profiler.profile import load_profile
 from runs.errors import UserError
 from runs.files import content_hash, read_json, write_bytes_atomic, write_json_atomic
 from runs.progress import Progress
 from students.bert import load_model
+from students.shapes import SHAPES
 from students.spec import StudentSpec
 
 HERE = Path(__file__).resolve().parent
@@ -74,12 +75,10 @@ class Setting:
     effort: str
     scratch: Path
 
-    def predicted_ms(self, specs: Sequence[StudentSpec]) -> tuple[Any, Any]:
-        """What a clock should show of each [n], and the upper end that a search holds against its budget [n]."""
+    def predicted_ms(self, specs: Sequence[StudentSpec]) -> Any:
+        """What a clock should show of each [n]: what a replayed profile says, and so what finalists are held to."""
         profile = load_profile(self.profile)
-        usual, predictor = profile.disturbance(self.workload).usual, profile.predictor
-        upper = predictor.predict_interval(specs, self.workload)[1]
-        return usual * predictor.predict(specs, self.workload), usual * upper
+        return profile.disturbance(self.workload).usual * profile.predictor.predict(specs, self.workload)
 
 
 @lru_cache(maxsize=4)
@@ -105,7 +104,7 @@ def work(setting: Setting, job: Job) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     return {
         "spec": spec.to_json(),
-        "predicted_ms": float(setting.predicted_ms([spec])[0][0]),
+        "predicted_ms": float(setting.predicted_ms([spec])[0]),
         "validation": float(validation.mean()),
         "test": float(right.mean()),
         "right": as_text(right),
@@ -160,7 +159,7 @@ def shapes_of(setting: Setting, task: str, budget_ms: float, names: Sequence[str
     found = {}
     for name in names:
         try:
-            found[BY_HAND + name] = scaled(name, budget_ms, lambda specs: setting.predicted_ms(specs)[1], like)
+            found[BY_HAND + name] = scaled(name, budget_ms, setting.predicted_ms, like)
         except UserError as problem:
             Progress().say(f"{task}: {problem}")
     return found
@@ -172,7 +171,8 @@ def prepare(results: Path, name: str, setting: Setting) -> dict[str, Any]:
     asked = {
         "teacher": room.teacher.content_hash,
         "weights": weights_hash(room.teacher.folder),
-        "profile": setting.profile.name,
+        "profile": content_hash((setting.profile / PREDICTOR_FILE).read_text(), 8),
+        "recipe": content_hash(RECIPES[METHODS[METHODS_COMPARED[0]].recipe].to_json(), 8),
         "sequence_length": setting.workload.sequence_length,
         "space": setting.space,
         "effort": setting.effort,
@@ -184,6 +184,8 @@ def prepare(results: Path, name: str, setting: Setting) -> dict[str, Any]:
     for key, value in asked.items():
         if have["asked"][key] != value:
             raise UserError(f"{key} is {have['asked'][key]} in {path} and {value} here: give this task another name.")
+    # What the workers would otherwise all make at once.
+    _ = room.train_logits, room.validation_logits, room.importance
     return have
 
 
@@ -209,7 +211,9 @@ def main(
         if "=" not in one:
             raise UserError(f"{one!r} is no task: give NAME=FOLDER, as in trec=data/trec.")
     workload = Workload(sequence_length=sequence_length)
-    _ = [METHODS[name] for name in method], [Budget(workload, one) for one in budget_ms], EFFORTS[effort]
+    for how, budget in product(method, budget_ms):
+        SearchSettings((budget,), workload, method=how, space=space, effort=effort).check()
+    _ = [SHAPES[name] for name in shape]
     data = dict(one.split("=", 1) for one in tasks)
     setting = Setting(data, teacher, profile.absolute(), workload, space, effort, results / "runs")
     here = machine()

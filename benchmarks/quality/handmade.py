@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nas.finalists import MARGIN
 from runs.errors import UserError
 from students.shapes import SHAPES
 from students.spec import StudentSpec, TransformerLayer, transformer_layers
@@ -16,8 +17,12 @@ another device."""
 STEP = 4
 """Hidden widths that are tried, in channels."""
 
-Upper = Callable[[Sequence[StudentSpec]], np.ndarray]
-"""Specs → the upper ends of their predicted milliseconds [n], which is what a search holds against its budget."""
+Milliseconds = Callable[[Sequence[StudentSpec]], np.ndarray]
+"""Specs → what a clock should show of each [n]."""
+
+HEADS_OFF = 0.25
+"""How far a student's heads may be from the shape's own width, as a share: widths that no fitting number of heads
+divides are passed over."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,12 @@ class Proportions:
         layer = TransformerLayer(heads, qkv, max(8, round(self.ffn * hidden / 8) * 8))
         return replace(like, embedding_width=hidden, hidden_width=hidden, layers=(layer,) * self.layers)
 
+    def keeps_heads(self, spec: StudentSpec) -> bool:
+        """Whether a student's heads are about as wide as the shape's; one alone may be narrower."""
+        layer = transformer_layers(spec, "this comparison")[0]
+        width = layer.qkv_width / layer.heads
+        return layer.heads == 1 and width < self.head_width or abs(width / self.head_width - 1) <= HEADS_OFF
+
 
 def proportions(name: str) -> Proportions:
     """Those of a named shape."""
@@ -52,11 +63,16 @@ def proportions(name: str) -> Proportions:
     )
 
 
-def scaled(name: str, budget_ms: float, upper: Upper, like: StudentSpec, widest: int = 768) -> StudentSpec:
+def scaled(
+    name: str, budget_ms: float, milliseconds: Milliseconds, like: StudentSpec, widest: int = 768
+) -> StudentSpec:
     """The widest student in a named shape's proportions that a budget holds; `UserError` where it holds none."""
     kind = proportions(name)
     members = [kind.at(hidden, like) for hidden in range(8 * STEP, widest + 1, STEP)]
-    fitting = [spec for spec, ms in zip(members, upper(members), strict=True) if ms <= budget_ms]
+    members = [spec for spec in members if kind.keeps_heads(spec)]
+    # As much of the budget stays free as a search leaves.
+    limit = budget_ms * (1.0 - MARGIN)
+    fitting = [spec for spec, ms in zip(members, milliseconds(members), strict=True) if ms <= limit]
     if not fitting:
         raise UserError(
             f"no student in the proportions of {name} takes {budget_ms:g} ms or less: give a larger budget."

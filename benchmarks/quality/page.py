@@ -19,10 +19,11 @@ published shapes, each made as wide as the budget holds, that has the best mean 
 last column has each method minus it, with the 95 % interval of a paired bootstrap over examples and seeds. All are cut
 from the same teacher and distilled by the same recipe for as many steps, but for `autotinybert`, whose students go on
 from its supernet. Latencies are a profile's, on the machine as disturbed as it usually was, so that every method is
-held against the same clock. *Seconds* are of one thread while the machine was busy: search, and full distillation."""
+held against the same clock. *Seconds* are of one thread while the machine was busy: search, and full distillation of
+the winner; *steps* likewise, a supernet's counted once for all the parts that learn in it."""
 
-Cells = Mapping[str, Sequence[Mapping[str, Any]]]
-"""How a student came to be → its seeds in order."""
+Cells = Mapping[str, Mapping[int, Mapping[str, Any]]]
+"""How a student came to be → its seeds."""
 
 
 def cells_of(one: Mapping[str, Any], budget: str) -> Cells:
@@ -32,17 +33,23 @@ def cells_of(one: Mapping[str, Any], budget: str) -> Cells:
         at, how, seed = place.split("/")
         if at == budget:
             found.setdefault(how, {})[int(seed)] = cell
-    return {how: [cells[seed] for seed in sorted(cells)] for how, cells in found.items()}
+    return found
 
 
 def best_by_hand(cells: Cells) -> str | None:
     """The hand-made shape with the best mean on validation; of equals the one with more seeds, then the first."""
     shapes = {how: found for how, found in cells.items() if how.startswith(BY_HAND)}
-    return max(shapes, key=lambda how: (_validation(shapes[how]), len(shapes[how])), default=None)
+    both = _common(shapes)
+    return max(shapes, key=lambda how: _validation(shapes[how], both), default=None)
 
 
-def _validation(cells: Sequence[Mapping[str, Any]]) -> float:
-    return float(np.mean([cell["validation"] for cell in cells]))
+def _common(cells: Cells) -> list[int]:
+    """Seeds that all have."""
+    return sorted(set.intersection(*map(set, cells.values()))) if cells else []
+
+
+def _validation(cells: Mapping[int, Mapping[str, Any]], seeds: Sequence[int] = ()) -> float:
+    return float(np.mean([cells[seed]["validation"] for seed in seeds or cells]))
 
 
 def shape_of(cell: Mapping[str, Any]) -> str:
@@ -60,36 +67,36 @@ def shape_of(cell: Mapping[str, Any]) -> str:
 def section(task: str, budget: str, one: Mapping[str, Any]) -> list[str]:
     """Markdown of one task and budget."""
     cells, reference = cells_of(one, budget), one["references"]["test"]
-    best = best_by_hand(cells)
-    if best is None:
-        return []
-    count = reference["examples"]
-    seeds = {how: len(found) for how, found in cells.items()}
-
-    def right(how: str, least: int | None = None) -> Any:
-        return np.stack([from_text(cell["right"], count) for cell in cells[how][:least]])
-
+    best, count = best_by_hand(cells), reference["examples"]
     methods = {how: found for how, found in cells.items() if not how.startswith(BY_HAND)}
-    # Seeds are paired, so where one side has fewer the other's first ones count.
-    least = min(seeds[how] for how in (best, *methods))
-    scores = {f"{BEST} ({best.removeprefix(BY_HAND)})": right(best, least)}
-    scores |= {how: right(how, least) for how in methods}
+    # Seeds are paired, so only those count that all have.
+    seeds = _common({how: cells[how] for how in (*methods, *([best] if best else []))})
+    if not seeds:
+        return [f"### {task}, {budget} ms", "", "No seed is there of all methods yet.", ""]
+
+    def right(how: str) -> Any:
+        return np.stack([from_text(cells[how][seed]["right"], count) for seed in seeds])
+
+    # Where no hand-made shape is so fast, the first method stands first.
+    scores = {f"{BEST} ({best.removeprefix(BY_HAND)})": right(best)} if best else {}
+    scores |= {how: right(how) for how in methods}
     teacher, words = (from_text(reference[who], count) for who in ("teacher", "bag_of_words"))
     lines = [f"### {task}, {budget} ms", "", score_table(scores, teacher, words)]
     if RANDOM in methods:
         lines.append("Minus random search: " + ", ".join(
-            f"`{how}` {_signed(right(how, least), right(RANDOM, least))}" for how in methods if how != RANDOM
+            f"`{how}` {_signed(right(how), right(RANDOM))}" for how in methods if how != RANDOM
         ) + ".")  # fmt: skip
         lines.append("")
     lines += ["| | validation | predicted ms | candidates | steps | seconds | first seed's shape |", "|" + "---|" * 7]
-    for how, found in sorted(cells.items(), key=lambda item: -_validation(item[1])):
+    for how, each in sorted(cells.items(), key=lambda item: -_validation(item[1])):
+        found = [each[seed] for seed in sorted(each)]
         ms, tried = np.mean([cell["predicted_ms"] for cell in found]), found[0].get("candidates", "")
         steps, seconds = (
             " + ".join(f"{np.median([cell[what][part] for cell in found]):,.0f}" for part in ("search", "distill"))
             for what in ("steps", "seconds")
         )
         lines.append(
-            f"| {how} ({len(found)}) | {100 * _validation(found):.1f} | {ms:.2f} | {tried} | {steps} | {seconds} | "
+            f"| {how} ({len(found)}) | {100 * _validation(each):.1f} | {ms:.2f} | {tried} | {steps} | {seconds} | "
             f"{shape_of(found[0])} |"
         )
     return [*lines, ""]

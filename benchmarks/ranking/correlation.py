@@ -65,19 +65,18 @@ class Standing:
 def standings(
     truth: Scores, rankings: Mapping[str, Scores], plain: tuple[str, ...]
 ) -> tuple[Interval, dict[str, Standing]]:
-    """The ceiling, and the standing of each ranking [students]; `plain` ones are what the others are held against.
+    """What one seed of the full distillation reaches against the others, and how each ranking [students] stands.
 
-    The ceiling is what one seed of the full distillation reaches against the others. Raises `ValueError` for a single
-    seed, which knows no ceiling.
+    `plain` ones are what the others are held against. Raises `ValueError` where there are no other seeds.
     """
     if len(truth) < 2:
-        raise ValueError("a ceiling needs two seeds")
+        raise ValueError("one seed has no others to be held against")
     weights, seeds = drawn_weights(truth.shape[1]), range(len(truth))
     held = partial(against_others, truth=truth, weights=weights)
-    ceiling = interval(held({seed: truth[seed] for seed in seeds}))
+    one_seed = interval(held({seed: truth[seed] for seed in seeds}))
     found = {name: held(dict.fromkeys(seeds, scores)) for name, scores in rankings.items()}
     above = {
         name: {other: interval(draws - found[other]) for other in plain if other in found and other != name}
         for name, draws in found.items()
     }
-    return ceiling, {name: Standing(interval(draws), above[name]) for name, draws in found.items()}
+    return one_seed, {name: Standing(interval(draws), above[name]) for name, draws in found.items()}

@@ -22,7 +22,8 @@ READING = """\
 Students of one latency band, each distilled in full by the recipe `default` with several seeds. τ is Kendall's (b), of
 a proxy's order and the order by the mean over all seeds but one, averaged over the seed that is left out; in brackets
 the 95 % interval over students drawn again. *One seed* is a full distillation ranked in the same way, against the other
-seeds: no proxy can be expected to rank better. *Of it*: τ as a share of that. *Above …*: τ minus that of the best of
+seeds: what the whole cost buys once. *Of it*: τ as a share of that; a proxy with less noise than a seed may have more
+than all of it. *Above …*: τ minus that of the best of
 hidden width, number of layers, weights and FLOPs, which cost nothing; bold where its interval leaves out 0. *Cost*:
 seconds for a student as a share of its full distillation, by one thread while the machine is busy; what a supernet
 takes beforehand is said below the tables."""
@@ -86,22 +87,22 @@ def table(one: Mapping[str, Any], key: str) -> list[str]:
     if truth is None:
         return []
     plain, proxies = plain_scores([ranked_from_json(member) for member in one["population"]]), proxy_scores(one)
-    ceiling, found = standings(truth, {**plain, **proxies}, PLAIN)
+    one_seed, found = standings(truth, {**plain, **proxies}, PLAIN)
     best = max(PLAIN, key=lambda name: found[name].tau.mean)
     lines = [
         f"By {title}, {truth.shape[1]} students, {truth.shape[0]} seeds:",
         "",
         f"| proxy | τ | of it | above {best} | cost |",
         "|---|---|---|---|---|",
-        f"| one seed | {_words(ceiling)} | 100 % | | 100 % |",
+        f"| one seed | {_words(one_seed)} | 100 % | | 100 % |",
     ]
     for name in sorted(found, key=lambda name: -found[name].tau.mean):
-        lines.append(_row(name, found[name], ceiling, best, None if name in plain else cost_of(one, name)))
+        lines.append(_row(name, found[name], one_seed, best, None if name in plain else cost_of(one, name)))
     return [*lines, ""]
 
 
-def _row(name: str, standing: Standing, ceiling: Interval, best: str, cost: float | None) -> str:
-    share = f"{standing.tau.mean / ceiling.mean:.0%}".replace("%", " %") if ceiling.mean > 0 else "–"
+def _row(name: str, standing: Standing, one_seed: Interval, best: str, cost: float | None) -> str:
+    share = f"{standing.tau.mean / one_seed.mean:.0%}".replace("%", " %") if one_seed.mean > 0 else "–"
     above = _signed(standing.above[best]) if best in standing.above else ""
     paid = "0" if cost is None else f"{100 * cost:.1f} %"
     return f"| {name} | {_words(standing.tau)} | {share} | {above} | {paid} |"

@@ -69,9 +69,9 @@ def _of_space(
     """Members of one space in the band, one of each depth and again."""
     problem = Problem(scoring.members.space, scoring, budget_ms, POOL, window=WINDOW)
     pool = draw_pool(problem, count, [], rng)
-    if pool.lower_share < WINDOW:
-        return []
-    chosen = rng.permutation(len(pool.codes))[: 40 * count]
+    # Where too few lie in the band the pool has faster ones too.
+    inside = np.flatnonzero(scoring(pool.codes)[1] >= WINDOW * budget_ms)
+    chosen = rng.permutation(inside)[: 40 * count]
     specs = scoring.members.specs(pool.codes[chosen])
     by_depth: dict[int, list[Ranked]] = {}
     for spec, ms in zip(specs, pool.latency_ms[chosen], strict=True):

@@ -31,18 +31,18 @@ def test_a_scaled_shape_fills_its_budget(tmp_path: Path) -> None:
     profile = load_profile(make_profile(tmp_path / "profile", make_space(tmp_path / "space.yaml")))
     like = uniform_spec(1, 64, 4, 128, vocabulary_size=33, maximum_positions=32)
 
-    def upper(specs: list[object]) -> np.ndarray:
-        return profile.predictor.predict_interval(specs, WORKLOAD)[1]  # type: ignore[arg-type]
+    def milliseconds(specs: list[object]) -> np.ndarray:
+        return profile.predictor.predict(specs, WORKLOAD)  # type: ignore[arg-type]
 
     for name in NAMES:
-        spec = scaled(name, 20.0, upper, like)
-        (ms,) = upper([spec])
+        spec = scaled(name, 20.0, milliseconds, like)
+        (ms,) = milliseconds([spec])
         assert 0.8 * 20 < ms <= 20 and len(spec.layers) == len(SHAPES[name].layers)
         assert spec.head == like.head and spec.vocabulary_size == 33
         first = spec.layers[0]
-        assert first.qkv_width % first.heads == 0  # type: ignore[union-attr]
+        assert proportions(name).keeps_heads(spec) and first.qkv_width % first.heads == 0  # type: ignore[union-attr]
     with pytest.raises(UserError, match=r"in the proportions of tinybert-4 takes 0\.1 ms"):
-        scaled("tinybert-4", 0.1, upper, like)
+        scaled("tinybert-4", 0.1, milliseconds, like)
 
 
 def cell(validation: float, share: float, **more: object) -> dict[str, object]:

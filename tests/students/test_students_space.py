@@ -248,7 +248,11 @@ def test_outside_students_are_told_why(change: dict[str, Any], reason: str) -> N
         ("ffn: [4, 6]", "ffn: {from: 4, to: 6, step: 0}", "as in {from: 128"),
         ("ffn: [4, 6]", "ffn: {from: 4, to: six, step: 1}", "as in {from: 128"),
         ("ffn: [4, 6]", "ffn: {from: 4, to: 6}", "as in {from: 128"),
-        ("qkv: [hidden, 20 per head]", "qkv: [hidden, {from: 4, to: 8, step: 4}]", "channels, with weights above 0, not"),
+        (
+            "qkv: [hidden, 20 per head]",
+            "qkv: [hidden, {from: 4, to: 8, step: 4}]",
+            "weights above 0, not",
+        ),
         ("ffn: [4, 6]", "ffn: [4, 6]\ncolour: red", "colour"),
         ("alike: false", "alike: maybe", "true or false"),
         ("[gelu, relu]", "[tanh]", "activation"),
