@@ -202,13 +202,14 @@ def prepare(results: Path, name: str, places: Places, profile: Profile, question
     for key, value in asked.items():
         if have["asked"][key] != value:
             raise UserError(f"{key} is {have['asked'][key]} in {path} and {value} here: give this task another name.")
-    start, whole_run = perf_counter(), not net.with_name(f".{net.name}.training").exists()
+    begun = net.exists() or net.with_name(f".{net.name}.training").exists()
+    start = perf_counter()
     recipe, progress = RECIPES[RECIPE], Progress()
     teach_supernet(
         room.teacher, room.task, parts_of_space(members), recipe, net, steps=question.supernet_steps, progress=progress
     )
     if not have["supernet"]:
-        seconds = round(perf_counter() - start, 1) if whole_run else None
+        seconds = None if begun else round(perf_counter() - start, 1)
         have["supernet"] = {"seconds": seconds, "parameters": members.widest.parameters()}
         write_json_atomic(path, have)
     return have

@@ -7,7 +7,8 @@ import numpy as np
 from grid.teaching import from_text
 from protocol import paired_bootstrap, score_table
 
-from students.spec import StudentSpec, transformer_layers
+from nas.scoring import shape_text
+from students.spec import StudentSpec
 
 BY_HAND = "by hand: "
 BEST = "best by hand"
@@ -52,18 +53,6 @@ def _validation(cells: Mapping[int, Mapping[str, Any]], seeds: Sequence[int] = (
     return float(np.mean([cells[seed]["validation"] for seed in seeds or cells]))
 
 
-def shape_of(cell: Mapping[str, Any]) -> str:
-    """As in "4×312, heads 12, FFN 1200"; ranges where layers differ."""
-    spec = StudentSpec.from_json(cell["spec"])
-    layers = transformer_layers(spec, "this page")
-
-    def span(values: list[int]) -> str:
-        return str(values[0]) if min(values) == max(values) else f"{min(values)}–{max(values)}"
-
-    heads, ffn = span([layer.heads for layer in layers]), span([layer.ffn_width for layer in layers])
-    return f"{len(layers)}×{spec.hidden_width}, heads {heads}, FFN {ffn}"
-
-
 def section(task: str, budget: str, one: Mapping[str, Any]) -> list[str]:
     """Markdown of one task and budget."""
     cells, reference = cells_of(one, budget), one["references"]["test"]
@@ -97,7 +86,7 @@ def section(task: str, budget: str, one: Mapping[str, Any]) -> list[str]:
         )
         lines.append(
             f"| {how} ({len(found)}) | {100 * _validation(each):.1f} | {ms:.2f} | {tried} | {steps} | {seconds} | "
-            f"{shape_of(found[0])} |"
+            f"{shape_text(StudentSpec.from_json(found[0]['spec']))} |"
         )
     return [*lines, ""]
 
