@@ -17,6 +17,7 @@ import typer
 from grid.cells import STAGES, Cell, cells_of
 from grid.page import page
 from grid.teaching import machine, references, spec_of, teach
+from named import named_folders
 from workers import in_workers
 
 from distill.checkpoints import weights_hash
@@ -154,12 +155,9 @@ def main(
     page_file: Annotated[Path, typer.Option("--page")] = PAGE,
 ) -> None:
     """Teach what is missing, and write the page from all there is."""
-    for one in tasks:
-        if "=" not in one:
-            raise UserError(f"{one!r} is no task: give NAME=FOLDER, as in trec=data/trec.")
     check_names("stage", stage, list(STAGES))
     check_names("table", table, [name for one in stage or STAGES for name in STAGES[one]()])
-    places = dict(one.split("=", 1) for one in tasks)
+    places = named_folders(tasks)
     here = machine()
     have, steps = {}, {}
     for name, place in places.items():

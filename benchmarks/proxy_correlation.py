@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 from grid.teaching import as_text, machine, taught, test_split
+from named import named_folders
 from ranking.page import page
 from ranking.population import draw, ranked_from_json
 from workers import in_workers
@@ -249,10 +250,7 @@ def main(
     page_file: Annotated[Path, typer.Option("--page")] = PAGE,
 ) -> None:
     """Do what is missing, and write the page from all there is."""
-    for one in tasks:
-        if "=" not in one:
-            raise UserError(f"{one!r} is no task: give NAME=FOLDER, as in trec=data/trec.")
-    data = dict(one.split("=", 1) for one in tasks)
+    data = named_folders(tasks)
     places = Places(data, {name: results / "supernets" / name for name in data}, teacher, steps)
     question = Question(
         content_hash((profile / PREDICTOR_FILE).read_text(), 8), budget_ms, students, supernet_steps, steps

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 from grid.teaching import as_text, machine, references, test_split
+from named import named_folders
 from quality.handmade import NAMES, scaled
 from quality.page import BY_HAND, page
 from workers import in_workers
@@ -207,14 +208,11 @@ def main(
     page_file: Annotated[Path, typer.Option("--page")] = PAGE,
 ) -> None:
     """Do what is missing, and write the page from all there is."""
-    for one in tasks:
-        if "=" not in one:
-            raise UserError(f"{one!r} is no task: give NAME=FOLDER, as in trec=data/trec.")
     workload = Workload(sequence_length=sequence_length)
     for how, budget in product(method, budget_ms):
         SearchSettings((budget,), workload, method=how, space=space, effort=effort).check()
     _ = [SHAPES[name] for name in shape]
-    data = dict(one.split("=", 1) for one in tasks)
+    data = named_folders(tasks)
     setting = Setting(data, teacher, profile.absolute(), workload, space, effort, results / "runs")
     here = machine()
     have = {name: prepare(results, name, setting) for name in data}
