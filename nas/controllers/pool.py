@@ -65,7 +65,8 @@ def draw_pool(
     Members that a controller wants to `join` it do so where they lie in the window as well.
 
     The window's lower end falls by tenths of the budget until enough lie inside. Where even the whole range
-    below the budget holds too few, mutants of the fastest members join: a random draw hardly ever meets a tight budget.
+    below the budget holds too few, mutants of the members nearest to it join: a random draw hardly ever meets a tight
+    budget, nor a rule.
     Where nothing at all is surely below it, the fastest stand in, since the shortlist is timed in any case.
     """
     space = problem.space
@@ -73,18 +74,13 @@ def draw_pool(
     codes = np.concatenate([space.sample(problem.pool_size, rng), space.enumerate_extremes(), join])
     fresh, latency, upper = _scored(problem, codes, seen)
     for _ in range(ROUNDS_OF_MUTATION):
-        if (upper <= problem.budget_ms).sum() >= wanted or not len(fresh):
+        below = upper <= problem.budget_ms
+        inside = below & (upper >= problem.window * problem.budget_ms)
+        # Where a limit or a rule bars many, a window that holds just enough leaves nothing to choose from.
+        barred = not np.isfinite(upper).all()
+        if not len(fresh) or (below.sum() >= wanted and not (barred and inside.sum() < AMPLE * wanted)):
             break
-        fastest = fresh[np.argsort(upper, kind="stable")[: max(wanted, 100)]]
-        mutants = [space.mutate(fastest, rng, 1.5 / fastest.shape[1]) for _ in range(20)]
-        fresh, latency, upper = _scored(problem, np.concatenate([fresh, *mutants]), seen)
-    for _ in range(ROUNDS_OF_MUTATION):
-        allowed = np.flatnonzero(np.isfinite(upper))
-        inside = (upper <= problem.budget_ms) & (upper >= problem.window * problem.budget_ms)
-        if inside.sum() >= AMPLE * wanted or len(allowed) in (0, len(fresh)):
-            break
-        # Where most are barred, few of a random draw are left to choose from: mutants of the nearest join them.
-        nearest = fresh[allowed[np.argsort(np.abs(upper[allowed] - problem.budget_ms), kind="stable")[:200]]]
+        nearest = fresh[np.argsort(np.abs(upper - problem.budget_ms), kind="stable")[: max(wanted, 200)]]
         mutants = [space.mutate(nearest, rng, 1.5 / nearest.shape[1]) for _ in range(20)]
         fresh, latency, upper = _scored(problem, np.concatenate([fresh, *mutants]), seen)
     brought = {tuple(code) for code in join.tolist()}
