@@ -16,7 +16,7 @@ RANGE = "{from: 128, to: 768, step: 32}"
 """How all numbers of a range are written, the last one among them."""
 
 LONGEST = 10_000
-"""Numbers of a range that are read: nobody searches among so many, and a slip of the pen must not fill the memory."""
+"""Numbers of a range: nobody searches among more, and a slip of the pen must not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -90,25 +90,28 @@ def _wrong(path: Path, key: str, wanted: str) -> UserError:
 
 
 def _ascending(path: Path, key: str, values: Any) -> tuple[int, ...]:
-    values = _listed(values)
+    values = _listed(path, key, values)
     whole = isinstance(values, list) and all(type(value) is int and value > 0 for value in values)
     if not whole or not values or sorted(set(values)) != values:
         raise _wrong(path, key, f"whole numbers of at least 1, ascending, or as in {RANGE}")
     return tuple(values)
 
 
-def _listed(values: Any) -> Any:
+def _listed(path: Path, key: str, values: Any) -> Any:
     """A range as a list of its numbers, empty where it holds none; all else as it is."""
     if not isinstance(values, Mapping) or set(values) != {"from", "to", "step"}:
         return values
     first, last, step = values["from"], values["to"], values["step"]
     whole = all(type(one) is int for one in values.values()) and step > 0
-    return list(range(first, last + 1, step)[:LONGEST]) if whole else []
+    numbers = range(first, last + 1, step) if whole else range(0)
+    if len(numbers) > LONGEST:
+        raise _wrong(path, key, f"a range of at most {LONGEST:,} numbers")
+    return list(numbers)
 
 
 def _qkv_rules(path: Path, values: Any) -> tuple[QkvRule, ...]:
     """`hidden`, `64 per head` or a number of channels, as a list, a range, or a mapping to sampling weights."""
-    values = _listed(values)
+    values = _listed(path, "qkv", values)
     if not isinstance(values, list | Mapping) or not values:
         raise _wrong(path, "qkv", "a list, a range, or a mapping to weights, of 'hidden', '32 per head' or channels")
     weights = values if isinstance(values, Mapping) else dict.fromkeys(map(str, values), 1)

@@ -248,6 +248,7 @@ def test_outside_students_are_told_why(change: dict[str, Any], reason: str) -> N
         ("ffn: [4, 6]", "ffn: {from: 4, to: 6, step: 0}", "as in {from: 128"),
         ("ffn: [4, 6]", "ffn: {from: 4, to: six, step: 1}", "as in {from: 128"),
         ("ffn: [4, 6]", "ffn: {from: 4, to: 6}", "as in {from: 128"),
+        ("ffn: [4, 6]", "ffn: {from: 1, to: 1000000000000, step: 1}", "at most 10,000 numbers"),
         (
             "qkv: [hidden, 20 per head]",
             "qkv: [hidden, {from: 4, to: 8, step: 4}]",
