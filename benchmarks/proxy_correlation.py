@@ -177,11 +177,8 @@ def prepare(results: Path, name: str, places: Places, profile: Profile, question
 
     Raises `UserError` for results of another teacher or another question.
     """
-    room, path, net = (
-        room_of(places.data[name], places.teacher, False),
-        results / f"{name}.json",
-        places.supernets[name],
-    )
+    room = room_of(places.data[name], places.teacher, False)
+    path, net = results / f"{name}.json", places.supernets[name]
     asked = asdict(question) | {"teacher": room.teacher.content_hash, "weights": weights_hash(room.teacher.folder)}
     scorings = scorings_of(room, profile.predictor)
     members = scorings[SPACES[0]].members
@@ -252,10 +249,9 @@ def main(
     """Do what is missing, and write the page from all there is."""
     data = named_folders(tasks)
     places = Places(data, {name: results / "supernets" / name for name in data}, teacher, steps)
-    question = Question(
-        content_hash((profile / PREDICTOR_FILE).read_text(), 8), budget_ms, students, supernet_steps, steps
-    )
     found, here = load_profile(profile), machine()
+    mark = content_hash((profile / PREDICTOR_FILE).read_text(), 8)
+    question = Question(mark, budget_ms, students, supernet_steps, steps)
     results.mkdir(parents=True, exist_ok=True)
     have = {name: prepare(results, name, places, found, question) for name in data}
     queue = [
@@ -264,9 +260,8 @@ def main(
     with Progress().task("distilling and trying students", len(queue)) as shown:
 
         def keep(job: Job, outcome: dict[str, Any]) -> None:
-            mark = content_hash(here, 8)
-            have[job.task]["machines"][mark] = here
-            have[job.task][kept_in(job)][job.place] = {"machine": mark, **outcome}
+            have[job.task]["machines"][content_hash(here, 8)] = here
+            have[job.task][kept_in(job)][job.place] = {"machine": content_hash(here, 8), **outcome}
             write_json_atomic(results / f"{job.task}.json", have[job.task])
             shown.advance()
 

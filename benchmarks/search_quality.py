@@ -215,6 +215,7 @@ def main(
     data = named_folders(tasks)
     setting = Setting(data, teacher, profile.absolute(), workload, space, effort, results / "runs")
     here = machine()
+    load_profile(profile)  # what is wrong with it is said before a teacher is fitted
     have = {name: prepare(results, name, setting) for name in data}
     hows = {
         (name, budget): shapes_of(setting, name, budget, shape) | dict.fromkeys(method)

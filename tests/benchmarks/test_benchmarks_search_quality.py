@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_one_budget_from_data_to_page(tmp_path: Path, monkeypatch: pytest.Monkey
     teacher, profile = make_teacher(tmp_path / "teacher", data), make_profile(tmp_path / "profile", members)
     results, place = tmp_path / "results", tmp_path / "page.md"
 
-    def run(methods: list[str], **changed: object) -> dict[str, object]:
+    def run(methods: list[str], **changed: object) -> dict[str, Any]:
         script.main([f"tone={data}"], profile, method=methods, shape=["bert-tiny"], seeds=1, teacher=str(teacher),
                     space=str(members), **({"budget_ms": [4.0]} | changed),
                     sequence_length=16, workers=1, results=results, page_file=place)  # type: ignore[arg-type]  # fmt: skip
@@ -84,7 +85,12 @@ def test_one_budget_from_data_to_page(tmp_path: Path, monkeypatch: pytest.Monkey
     assert run([], budget_ms=[0.1]) == {}, "no shape is so fast"
     one = run([])
     assert set(one) == {"4/by hand: bert-tiny/0"} and not list(results.glob("runs/**/model.safetensors"))
-    assert run([]) == one
+    two = run(["random"])
+    assert {name: two[name] for name in one} == one and two.keys() - one.keys() == {"4/random/0"}
+    found = two["4/random/0"]
+    assert found["predicted_ms"] <= 4.0 and found["candidates"] == 24 and found["validation"] > 0.7
+    assert not list(results.glob("runs/**/model.safetensors"))
+    assert "Minus random search" in place.read_text() and "| random | 1 |" in place.read_text()
     with pytest.raises(UserError, match="effort is quick .* and standard here"):
         run([], effort="standard")
     assert "best by hand (bert-tiny)" in place.read_text()
