@@ -27,6 +27,7 @@ from distill.label_names import reorder_labels
 from distill.lesson import Lesson
 from distill.masking import Masking, masking_of
 from distill.recipe import Optimization, Term
+from distill.score_text import score_text
 from distill.sources import look_at, with_fresh_head, with_own_head
 from distill.stock_teachers import is_stock, load_stock
 from distill.trainer import train
@@ -165,6 +166,6 @@ def prepare_teacher(
             record |= {"schema": SCHEMA, "fine_tuning": fitted_by, "task": task.name}
             write_json_atomic(folder / TEACHER_FILE, record)
         shutil.rmtree(work, ignore_errors=True)
-    said = f"perplexity {1 / score:.1f}" if task.metric == "inverse_perplexity" else f"{task.metric} {score:.1%}"
+    said = f"{task.metric} {score_text(task.metric, score)}"
     progress.say(f"teacher {found.name}: {parameters / 1e6:.1f} M parameters, validation {said}")
     return teacher

@@ -38,7 +38,7 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     def attempt(code: Code) -> Outcome:
         row = np.array([code], dtype=np.int64)
         latency, upper = (float(values[0]) for values in scoring(row))
-        score = proxy(members.specs(row)[0], tryout)
+        score = proxy(context.taught(members.specs(row)[0]), tryout)
         reward = method.reward(score.loss, latency, context.teacher_ms)
         details = {"ms": latency, "upper_ms": upper, "normalised_loss": score.loss, **score.details}
         return Outcome(reward, _finite({**details, "seconds": score.seconds}))

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from distill.card import PIPELINES, auto_class
+from distill.score_text import score_text
 from nas.scoring import shape_text
+from nas.use import used_as_encoder
 from nas.verdict import tried_text
 from students.spec import StudentSpec, transformer_layers
 
@@ -30,7 +33,7 @@ def model_card(verdict: dict[str, Any]) -> str:
     lines = [
         "---",
         "library_name: transformers",
-        "pipeline_tag: text-classification",
+        f"pipeline_tag: {PIPELINES[verdict['task']]}",
         "tags: [tailorbird, knowledge-distillation, neural-architecture-search]",
         "---",
         f"# Student of {teacher['name']} for {verdict['budget_ms']:g} ms on {verdict['target']}",
@@ -48,9 +51,9 @@ def model_card(verdict: dict[str, Any]) -> str:
         "",
         f"| model | {score['split']} {score['metric']} |",
         "|---|---|",
-        f"| teacher ({teacher['parameters']:,} weights) | {100 * score['teacher']:.2f} % |",
-        f"| student | {100 * score['student']:.2f} % |",
-        f"| bag-of-words | {100 * score['bag_of_words']:.2f} % |",
+        f"| teacher ({teacher['parameters']:,} weights) | {score_text(score['metric'], score['teacher'])} |",
+        f"| student | {score_text(score['metric'], score['student'])} |",
+        f"| bag-of-words | {score_text(score['metric'], score['bag_of_words'])} |",
         "",
         f"The student keeps {gap}. The test split was read once, after the search.",
         "",
@@ -81,8 +84,11 @@ def model_card(verdict: dict[str, Any]) -> str:
         "|---|---|---|---|---|",
         *layers,
     ]
-    lines += [
-        "",
-        "After `import students.model`, `AutoModelForSequenceClassification.from_pretrained(folder)` loads it.",
-    ]
+    lines += ["", f"After `import students.model`, `{auto_class(verdict['task'])}.from_pretrained(folder)` loads it."]
+    if used_as_encoder(verdict["task"]):
+        lines += [
+            "",
+            "Milliseconds and files are those of its encoder, whose hidden states are what a task reads. "
+            "`distill-student --initialization FOLDER` starts a student of a task from this folder.",
+        ]
     return "\n".join(lines) + "\n"

@@ -1,16 +1,17 @@
 """The end of a search: the test split read for the first time, every file checked and timed, the verdict written."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from distill.bag_of_words import bag_of_words_score
 from distill.evaluation import evaluate
-from export.verify import compare, run_graph, run_model, text_batches
+from export.verify import Batch, Parity, compare, run_graph, run_model, text_batches
 from nas.budget import Budget
 from nas.card import CARD_FILE, model_card
 from nas.context import Context
-from nas.delivery import CHECKPOINT, FILES_TARGET, Delivered, delivered_forms, graph_files
+from nas.delivery import CHECKPOINT, FILES_TARGET, Delivered, checkpoint_of, delivered_forms, graph_files
 from nas.groundwork import time_items
 from nas.verdict import Circumstances, FileFacts, Scores, TeacherFacts, build_verdict, write_verdict
 from runs.files import write_bytes_atomic
@@ -21,8 +22,10 @@ def baselines_on_test(context: Context) -> dict[str, Any]:
     """The teacher's and bag-of-words' scores on test, JSON-able."""
     task, teacher = context.ground.task, context.teacher
     context.progress.say("reading the test split: teacher and bag-of-words")
-    found = evaluate(teacher.model(), teacher.tokenizer(), task.test, teacher.maximum_length)
-    return {"metric": found.metric, "teacher": found.score, "bag_of_words": bag_of_words_score(task)}
+    tokenizer = teacher.tokenizer()
+    found = evaluate(teacher.model(), tokenizer, task.test, teacher.maximum_length, task.kind, task.label_names)
+    words = bag_of_words_score(task, tokenizer=tokenizer)
+    return {"metric": found.metric, "teacher": found.score, "bag_of_words": words}
 
 
 def conclude(
@@ -35,12 +38,10 @@ def conclude(
     """Score the student on test, check and time its files, and write verdict.json and the model card."""
     context.progress.say(f"{budget.label}: scoring the student on test, checking and timing its files")
     folder, ground, teacher = context.result_folder(budget.label), context.ground, context.teacher
-    model, tokenizer = load_model(folder / CHECKPOINT), teacher.tokenizer()
-    scored = evaluate(model, tokenizer, ground.task.test, teacher.maximum_length)
-    batches = text_batches(tokenizer, ground.task.test.given(), maximum_length=teacher.maximum_length)
-    answers, head = list(run_model(model, batches)), delivered.finalist.candidate.spec.head.kind
+    task, longest, tokenizer = ground.task, teacher.maximum_length, teacher.tokenizer()
+    scored = evaluate(load_model(folder / CHECKPOINT), tokenizer, task.test, longest, task.kind, task.label_names)
     forms = delivered_forms(ground.target, budget.workload)
-    parities = {file: compare(answers, run_graph(folder / file, batches), head) for file in forms}
+    parities = _parities(folder, forms, text_batches(tokenizer, task.test.given(), maximum_length=longest))
     timed = _file_times(context, budget, delivered, forms)
     files = [
         FileFacts(file, (folder / file).stat().st_size, form.precision, timed[file], parities[file].agreement)
@@ -54,7 +55,7 @@ def conclude(
         context.effort.name,
         context.settings.seed,
         schedule(context, budget),
-        ground.task,
+        task,
     )
     verdict = build_verdict(
         budget,
@@ -70,6 +71,14 @@ def conclude(
     write_bytes_atomic(folder / CHECKPOINT / CARD_FILE, model_card(verdict).encode())
     write_verdict(folder, verdict)
     return verdict
+
+
+def _parities(folder: Path, files: Iterable[str], batches: Sequence[Batch]) -> dict[str, Parity]:
+    """By name, how each file of a result folder answers beside the checkpoint that it was made of."""
+    model = load_model(checkpoint_of(folder))
+    answers, head = list(run_model(model, batches)), model.config.spec_object.head.kind
+    masks = [batch["attention_mask"] for batch in batches]
+    return {file: compare(answers, run_graph(folder / file, batches), head, masks) for file in files}
 
 
 def schedule(context: Context, budget: Budget) -> dict[str, float]:

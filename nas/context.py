@@ -10,20 +10,24 @@ from devices.store import SampleStore
 from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
-from export.items import Item
+from export.items import Checkpoint, Item
 from nas.groundwork import Ground, time_items
 from nas.methods import METHODS, Method
 from nas.proxies import Tryout
 from nas.schedule import EFFORTS, Effort
 from nas.settings import SearchSettings
+from nas.use import used_checkpoint
 from runs.folder import RunFolder
 from runs.progress import Progress
+from students.spec import StudentSpec
 
 STUDY_FILE = "study.db"
 STORE_FILE = "measurements.sqlite"
 RESULTS = "students"
 WORK = "work"
 SUPERNET = "supernet"
+TEACHER_USED = "teacher"
+"""Folder in `WORK` of what a teacher is used as."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,15 @@ class Context:
         task = self.ground.task
         return self.effort.full_steps(self.recipe.optimization.steps(len(task.train), len(task.label_names)))
 
+    def taught(self, spec: StudentSpec) -> StudentSpec:
+        """A student as it is taught; `spec` is as it is used (`nas.use`)."""
+        return replace(spec, head=self.ground.head)
+
+    @property
+    def teacher_item(self) -> Item:
+        """The teacher as it is timed beside its students."""
+        return used_teacher(self.run, self.teacher)
+
     @contextmanager
     def store(self) -> Iterator[SampleStore]:
         """The samples that this search has taken on its target."""
@@ -97,3 +110,8 @@ class Context:
     def work_folder(self, label: str) -> Path:
         """Where a budget's students are while they are made."""
         return self.run.path / WORK / label
+
+
+def used_teacher(run: RunFolder, teacher: Teacher) -> Item:
+    """A search's teacher as it is used."""
+    return Checkpoint(used_checkpoint(teacher.folder, run.path / WORK / TEACHER_USED))

@@ -20,6 +20,7 @@ from nas.budget import Budget
 from nas.candidates import finalists_of, further_finalists
 from nas.context import Context
 from nas.finalists import Finalist
+from nas.use import ENCODER, used_checkpoint
 from runs.files import folder_atomic
 
 CHECKPOINT = "student"
@@ -98,7 +99,7 @@ def distilled(context: Context, budget: Budget, finalist: Finalist) -> dict[str,
     def run() -> dict[str, Any]:
         context.progress.say(f"{budget.label}: distilling {key}, measured {finalist.measured_ms:.2f} ms, in full")
         done = distil(
-            spec,
+            context.taught(spec),
             context.teacher,
             context.ground.task,
             context.recipe,
@@ -122,11 +123,12 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
         context.progress.say(f"{budget.label}: exporting, and measuring the student once more beside its teacher")
         with folder_atomic(folder) as scratch:
             shutil.copytree(made, scratch / CHECKPOINT, ignore=shutil.ignore_patterns("checkpoint-*"))
+            used = used_checkpoint(scratch / CHECKPOINT, scratch / ENCODER)
             texts = context.ground.task.train.given()[:CALIBRATION_TEXTS]
-            ranges = calibrate_on(scratch / CHECKPOINT, texts, context.teacher.maximum_length)
-            export_student(scratch / CHECKPOINT, scratch, list(forms.values()), ranges=ranges)
+            ranges = calibrate_on(used, texts, context.teacher.maximum_length)
+            export_student(used, scratch, list(forms.values()), ranges=ranges)
         own = target_artifact(folder, target, budget.workload)
-        items: dict[str, Item] = {"student": own, "teacher": Checkpoint(context.teacher.folder)}
+        items: dict[str, Item] = {"student": own, "teacher": context.teacher_item}
         if target == FILES_TARGET:
             items |= {name: item for name, item in graph_files(folder, forms).items() if item != own}
         # Fresh keys: what was measured before the distillation belongs to another mood of the machine.
@@ -154,11 +156,16 @@ def graph_files(folder: Path, names: Iterable[str]) -> dict[str, Item]:
     return {name: GraphFile(folder / name) for name in names}
 
 
+def checkpoint_of(folder: Path) -> Path:
+    """The checkpoint in a result folder that its files are made of."""
+    return folder / (ENCODER if (folder / ENCODER).is_dir() else CHECKPOINT)
+
+
 def target_artifact(folder: Path, target: str, workload: Workload) -> Item:
     """What a target runs of a result folder: the ONNX file of the workload's precision, or the checkpoint."""
     kind = open_target(target).artifact
     if kind not in GRAPH_FORMS:
-        return Checkpoint(folder / CHECKPOINT)
+        return Checkpoint(checkpoint_of(folder))
     return GraphFile(folder / graph_form(kind, workload).file_name)
 
 

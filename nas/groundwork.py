@@ -15,7 +15,8 @@ from devices.target import open_target
 from devices.workload import Workload
 from distill.checkpoints import load_tokenizer
 from distill.encoding import encode
-from distill.fitting import check_fit
+from distill.fitting import check_fit, fitted_order, fitting_length
+from distill.kinds import KINDS, LanguageModel
 from distill.sources import find_source, look_at
 from distill.stock_teachers import is_stock, stock_type
 from distill.tasks import Task, load_task
@@ -25,6 +26,7 @@ from nas.methods import METHODS
 from nas.scoring import Members, Scoring, require_feasible
 from nas.settings import SearchSettings
 from nas.supernet_work import supernet_work
+from nas.use import used_head
 from profiler.processes import FINAL_POLICY, measure_items
 from profiler.profile import Profile, check_profile, find_profile, load_profile, profile_device
 from profiler.workloads import WorkloadRange
@@ -49,9 +51,11 @@ class Ground:
     """Everything that several budgets share and that exists before any training."""
 
     task: Task
+    head: Head
+    """What teacher and students answer; students are used and timed under `nas.use.used_head` of it."""
     teacher_spec: StudentSpec
     teacher_fitted: bool
-    """Whether the teacher classifies the task's labels already, so that it will not be fine-tuned."""
+    """Whether the teacher answers with the task's labels already, so that it will not be fine-tuned."""
     mean_tokens: float
     profile: Profile
     target: str
@@ -70,22 +74,28 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     Raises:
         UserError: data, teacher or profile cannot be used, or no student is fast or small enough.
     """
-    task = load_task(settings.data, progress)
-    if task.kind != "classification":
+    task = load_task(settings.data, progress, settings.task)
+    kind = KINDS[task.kind]
+    if kind.causal:
         raise UserError(
-            f"the data {task.source} is a task of kind {task.kind!r}, and a search knows classes only so far: distil a "
-            "student of a shape you choose with distill-student, or give data with a class for each text."
+            f"the data {task.source} is a task of kind {task.kind!r}, and a search does not know models that write on "
+            "yet: distil a student of a shape you choose with distill-student, or search with --task masked-lm."
         )
-    progress.say(f"data: {task.name} ({task.licence}), {task.source}")
+    progress.say(f"data: {task.name}, {task.kind} ({task.licence}), {task.source}")
     folder, name = find_source(settings.teacher, progress)
     if is_stock(folder):
         raise UserError(
             f"the teacher {name} is of type {stock_type(folder)!r}, and a search knows only 'bert' and students of "
             "ours so far: distill-student knows other teachers, for a student of a shape you choose."
         )
-    check_fit(look_at(settings.teacher, task.kind, progress).found, load_tokenizer(folder), task)
+    teacher, tokenizer = look_at(settings.teacher, task.kind, progress).found, load_tokenizer(folder)
+    check_fit(teacher, tokenizer, task)
     spec = load_model(folder).config.spec_object
-    lengths = encode(load_tokenizer(folder), task.train, spec.maximum_positions).lengths
+    longest = spec.maximum_positions
+    if isinstance(kind, LanguageModel):
+        # Its texts are one stream, cut into pieces as long as they are learnt from.
+        longest, _ = fitting_length(tokenizer, task, longest)
+    lengths = encode(tokenizer, task.train, longest, task.kind).lengths
     workload = settings.workload
     if settings.sequence_length_auto:
         length = automatic_length(lengths, spec.maximum_positions)
@@ -99,8 +109,9 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     start = perf_counter()
     found, target = device_profile(profile or settings.profile, settings.target, workload, progress)
     seconds = perf_counter() - start
-    head = Head("classification", len(task.label_names))
-    members = Members(space(settings.space), spec.vocabulary_size, spec.maximum_positions, spec.token_types, head)
+    head = kind.head_for(task.label_names)
+    inputs = spec.vocabulary_size, spec.maximum_positions, spec.token_types
+    members = Members(space(settings.space), *inputs, used_head(head))
     method = METHODS[settings.method]
     if method.preparation == "supernet":
         supernet_work(members, spec)
@@ -114,9 +125,19 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
         return time_items({"fastest": spec}, target, workload, settings.seed, progress)["fastest"].p50_ms
 
     require_feasible(budgets, fastest, measure, target, settings.space)
-    tokens = float(lengths.mean())
-    fitted = spec.head == head
-    return Ground(task, replace(spec, head=head), fitted, tokens, found, target, workload, scoring, budgets, seconds)
+    return Ground(
+        task=task,
+        head=head,
+        teacher_spec=replace(spec, head=head),
+        teacher_fitted=fitted_order(teacher, task) is not None,
+        mean_tokens=float(lengths.mean()),
+        profile=found,
+        target=target,
+        workload=workload,
+        scoring=scoring,
+        budgets=budgets,
+        profile_seconds=seconds,
+    )
 
 
 def device_profile(

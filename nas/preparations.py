@@ -1,7 +1,7 @@
 """What a search prepares once for all its budgets, before any candidate is tried: nothing, or a supernet."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,10 @@ def nothing(context: Context) -> dict[str, Any]:
 @PREPARATIONS.register("supernet")
 def supernet(context: Context) -> dict[str, Any]:
     """One model of which every member of the space is a part, taught part by part with the method's recipe."""
-    steps, parts = context.effort.supernet_steps, parts_of_space(context.ground.scoring.members)
+    steps, parts = (
+        context.effort.supernet_steps,
+        parts_of_space(replace(context.ground.scoring.members, head=context.ground.head)),
+    )
     assert context.supernet is not None
     teach_supernet(
         context.teacher,

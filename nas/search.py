@@ -7,11 +7,10 @@ from typing import Any
 
 from distill.recipe_file import RECIPES
 from distill.teachers import prepare_teacher
-from export.items import Checkpoint
 from nas.budget import Budget
 from nas.candidates import finalists_of, time_finalists, try_candidates
 from nas.conclusion import baselines_on_test, conclude
-from nas.context import RESULTS, WORK, Context
+from nas.context import RESULTS, WORK, Context, used_teacher
 from nas.delivery import Delivered, deliver, distil_finalists, distillation_stage, export_stage
 from nas.estimate import Forecast, forecast
 from nas.front import FRONT, front_of, write_front
@@ -115,7 +114,7 @@ def _with_teacher(settings: SearchSettings, ground: Ground, run: RunFolder, prog
 
     def time() -> dict[str, Any]:
         progress.say(f"timing the teacher on {ground.target}")
-        item = {"teacher": Checkpoint(teacher.folder)}
+        item = {"teacher": used_teacher(run, teacher)}
         timed = time_items(item, ground.target, ground.workload, settings.seed, progress)
         return {"p50_ms": timed["teacher"].p50_ms}
 

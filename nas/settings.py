@@ -31,6 +31,8 @@ class SearchSettings:
     profile: Path | None = None
     teacher: str | None = None
     data: str | None = None
+    task: str | None = None
+    """Kind of task; None: what the data's columns say."""
     method: str = "kd-nas"
     space: str = "hybrid"
     effort: str = "quick"
@@ -62,6 +64,7 @@ class SearchSettings:
             "profile": None if self.profile is None else str(Path(self.profile).absolute()),
             "teacher": self.teacher,
             "data": self.data,
+            "task": self.task,
             "method": self.method,
             "space": self.space,
             "effort": self.effort,

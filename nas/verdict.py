@@ -102,6 +102,7 @@ def build_verdict(
         "effort": how.effort,
         "seed": how.seed,
         "schedule": dict(how.schedule),
+        "task": task.kind,
         "data": {"name": task.name, "source": task.source, "licence": task.licence},
         "student": {
             "spec": student.spec.to_json(),

@@ -121,6 +121,7 @@ def nas_search(
     profile: options.ProfileFolder = None,
     teacher: options.Teacher = None,
     data: options.Data = None,
+    task: options.TaskKind = None,
     threads: options.Threads = 1,
     batch_size: options.BatchSize = 1,
     sequence_length: Annotated[
@@ -128,9 +129,18 @@ def nas_search(
     ] = "128",
     precision: options.Precision = "fp32",
     method: Annotated[
-        str, typer.Option(help="How to search: kd-nas, kd-nas-paper, autotinybert, evolution, local or random.")
+        str,
+        typer.Option(
+            help="How to search: kd-nas, kd-nas-paper, autotinybert, autotinybert-fast, evolution, local, nsga2 or "
+            "random."
+        ),
     ] = "kd-nas",
-    space: Annotated[str, typer.Option(help="Which students there are: hybrid, kd-nas, or a YAML file.")] = "hybrid",
+    space: Annotated[
+        str,
+        typer.Option(
+            help="Which students there are: hybrid, kd-nas, autotinybert-kd, autotinybert-mlm, or a YAML file."
+        ),
+    ] = "hybrid",
     max_parameters: Annotated[int | None, typer.Option(help="Largest number of weights.")] = None,
     effort: options.Effort = "quick",
     seed: options.Seed = 0,
@@ -151,6 +161,7 @@ def nas_search(
         profile=profile,
         teacher=teacher,
         data=data,
+        task=task,
         method=method,
         space=space,
         max_parameters=max_parameters,

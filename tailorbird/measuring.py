@@ -10,6 +10,7 @@ from devices.workload import Precision, Workload
 from export.form import FILES, Form
 from export.items import Checkpoint, GraphFile, Item
 from export.lowering import GRAPH_FORMS, graph_form
+from nas.delivery import checkpoint_of
 from profiler.processes import FINAL_POLICY, measure_items
 from runs.errors import UserError
 from runs.files import read_json
@@ -73,7 +74,8 @@ def _jobs(student: Path, target: str, workload: Workload, is_result: bool) -> It
         yield student.name, GraphFile(student), target, workload
     elif is_result:
         if not wants_graph:
-            yield "student", Checkpoint(student / "student"), target, workload
+            used = checkpoint_of(student)
+            yield used.name, Checkpoint(used), target, workload
         where = target if wants_graph else FILES_TARGET
         for form, precision in _forms(kind, workload).items():
             if (student / form.file_name).is_file() and precision in open_target(where).precisions:

@@ -1,5 +1,6 @@
 """Results about students and their scores for people: tables on stdout, from the same object that `--json` prints."""
 
+from distill.score_text import figure_text, score_text
 from tailorbird.tables import Result, ms, percent, table, workload
 
 
@@ -30,10 +31,12 @@ def _verdict(verdict: Result) -> None:
         ["speed-up", f"{verdict['speedup']:.2f}×"],
         [
             f"{score['split']} {score['metric']}",
-            f"student {percent(score['student'])}, teacher "
-            f"{percent(score['teacher'])}, bag-of-words {percent(score['bag_of_words'])}",
+            ", ".join(
+                f"{whose} {score_text(score['metric'], score[key])}"
+                for whose, key in (("student", "student"), ("teacher", "teacher"), ("bag-of-words", "bag_of_words"))
+            ),
         ],
-        ["kept", f"{percent(score['retained'])} of the teacher's score, {_gap(score['gap_kept'])}"],
+        ["kept", _kept(score)],
         [
             "fp32 parity",
             f"largest error {verdict['parity']['max_abs_error']:.1e}, "
@@ -55,6 +58,12 @@ def _verdict(verdict: Result) -> None:
         print(f"Student, files and report: {verdict['folder']}")
 
 
+def _kept(score: Result) -> str:
+    if score["retained"] is None:
+        return f"nothing can be said, the teacher's {score['metric']} is 0"
+    return f"{percent(score['retained'])} of the teacher's {score['metric']}, {_gap(score['gap_kept'])}"
+
+
 def _gap(share: float | None) -> str:
     if share is None:
         return "bag-of-words matches the teacher, so the task decides nothing"
@@ -71,15 +80,8 @@ def _shape(spec: Result) -> str:
     return f"{len(layers)} layers × {spec['hidden_width']}, heads {span[0]}, FFN {span[1]}"
 
 
-SHARES = ("accuracy", "macro_f1", "f1", "exact_match")
-"""Scores that are shares of something, and read best in percent."""
-
 UNEVEN = 2.0
 """So many times as many examples of one class as of another are worth a word."""
-
-
-def _figure(name: str, value: float) -> str:
-    return percent(value) if name in SHARES else f"{value:.4g}"
 
 
 def _all_scores(result: Result) -> dict[str, Result]:
@@ -97,15 +99,11 @@ def distilled(result: Result) -> None:
     models = _all_scores(result)
     names = list(models["student"])
     rows = [
-        [model, *(_figure(name, found[name]) if name in found else "–" for name in names)]
+        [model, *(figure_text(name, found[name]) if name in found else "–" for name in names)]
         for model, found in models.items()
     ]
     table(f"{score['split'].capitalize()} split of {data['name']}", ["model", *names], rows)
-    if score["retained"] is None:
-        print(f"Kept: nothing can be said, the teacher's {score['metric']} is 0.")
-    else:
-        kept = f"{percent(score['retained'])} of the teacher's {score['metric']}"
-        print(f"Kept: {kept}, {_gap(score['gap_kept'])}.")
+    print(f"Kept: {_kept(score)}.")
     if (data.get("imbalance") or 1.0) >= UNEVEN:
         print(
             f"Classes are uneven, the most frequent has {data['imbalance']:.1f} times as many training examples as the "

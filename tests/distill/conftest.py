@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from tiny_kinds import BAD, GOOD, PLAIN, write_bert
 
 from distill.examples import Task, make_task
 from distill.labelling import RawSplit
@@ -14,10 +13,7 @@ from distill.splits import Row, Splits, split_single
 from distill.teachers import Teacher, prepare_teacher
 from runs.progress import Progress
 
-GOOD = ("fine", "bright", "warm", "lovely", "sharp", "alive")
-BAD = ("dull", "cold", "flat", "stale", "grim", "lost")
 TRAINING = Optimization(learning_rate=3e-3, epochs=5, minimum_steps=1)
-PLAIN = ("the", "film", "was", "a", "and", "very", "scene", "it", "of", "plot")
 
 
 def tiny_raw(examples: int = 400, seed: int = 0) -> RawSplit:
@@ -31,24 +27,6 @@ def tiny_raw(examples: int = 400, seed: int = 0) -> RawSplit:
         texts.append(" ".join(words[i] for i in rng.permutation(len(words))))
         labels.append("good" if label else "bad")
     return RawSplit(texts, None, labels, "tiny")
-
-
-def write_bert(folder: Path) -> Path:
-    """A stock BERT checkpoint with random weights, and a tokenizer that knows the task's words."""
-    folder.mkdir(parents=True, exist_ok=True)
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *PLAIN, *GOOD, *BAD]
-    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
-    BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        BertModel(
-            BertConfig(
-                vocab_size=len(words), hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
-                max_position_embeddings=40, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-                initializer_range=0.2,
-            )
-        ).save_pretrained(folder)  # fmt: skip
-    return folder
 
 
 @pytest.fixture(scope="session")

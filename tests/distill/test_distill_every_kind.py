@@ -3,13 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import transformers
+from tiny_kinds import BAD, GOOD, PLAIN, write
 
 from distill.bag_of_words import bag_of_words_score
 from distill.batches import PlannedBatches
@@ -26,9 +26,6 @@ from students.bert import load_model
 from students.headed import UNLABELLED
 from students.spec import uniform_spec
 
-GOOD = ("fine", "bright", "warm", "lovely", "sharp", "alive")
-BAD = ("dull", "cold", "flat", "stale", "grim", "lost")
-PLAIN = ("the", "film", "was", "a", "and", "very", "scene", "it", "of", "plot")
 LOADED_BY = {
     "classification": "AutoModelForSequenceClassification",
     "regression": "AutoModelForSequenceClassification",
@@ -39,58 +36,6 @@ LOADED_BY = {
 }
 RIGHT = {"classification": 0.8, "regression": 0.7, "tokens": 0.8, "spans": 0.5, "masked-lm": 0.05, "causal-lm": 0.05}
 """What a student that has learnt anything at all reaches."""
-
-
-def sentences(count: int = 400) -> list[list[str]]:
-    rng = np.random.default_rng(0)
-    found = []
-    for number in range(count):
-        words = [str(word) for word in rng.choice(PLAIN, size=int(rng.integers(4, 9)))]
-        words[int(rng.integers(len(words)))] = str(rng.choice(GOOD if number % 2 else BAD))
-        found.append(words)
-    return found
-
-
-def write(kind: str, folder: Path) -> Path:
-    """A file in the usual form of each kind."""
-    rows = sentences()
-    texts = [" ".join(words) for words in rows]
-    telling = [next(word for word in words if word in GOOD + BAD) for words in rows]
-    if kind == "tokens":
-        tags = [["B-good" if w in GOOD else "B-bad" if w in BAD else "O" for w in words] for words in rows]
-        path = folder / "data.jsonl"
-        pd.DataFrame({"tokens": rows, "tags": tags}).to_json(path, orient="records", lines=True)
-    elif kind == "spans":
-        path = folder / "data.json"
-        articles = [
-            {
-                "title": f"article {n}",
-                "paragraphs": [
-                    {
-                        "context": text,
-                        "qas": [
-                            {
-                                "id": str(n),
-                                "question": "the film was",
-                                "answers": [{"text": word, "answer_start": text.index(word)}],
-                            }
-                        ],
-                    }
-                ],
-            }
-            for n, (text, word) in enumerate(zip(texts, telling, strict=True))
-        ]
-        path.write_text(json.dumps({"version": "1.1", "data": articles}))
-    elif kind in ("masked-lm", "causal-lm"):
-        path = folder / "data.txt"
-        path.write_text("\n".join(texts))
-    else:
-        labels: list[Any] = ["good" if word in GOOD else "bad" for word in telling]
-        if kind == "regression":
-            labels = [0.5 + GOOD.index(word) if word in GOOD else -0.5 - BAD.index(word) for word in telling]
-        path = folder / "data.csv"
-        pd.DataFrame({"text": texts, "label": labels}).to_csv(path, index=False)
-    return path
 
 
 TRAINING = Optimization(learning_rate=3e-3, epochs=12, minimum_steps=1, batch_size=16)

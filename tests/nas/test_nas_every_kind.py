@@ -1,0 +1,116 @@
+"""Whole searches for kinds of tasks other than classes, in a tiny world; a found language model then learns a task."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from tiny_kinds import write, write_bert
+from tiny_world import WORKLOAD, make_profile
+
+from distill.classroom import classroom
+from distill.kinds import KINDS
+from distill.recipe import Optimization
+from distill.recipe_file import RECIPES
+from distill.tasks import load_task
+from distill.teachers import prepare_teacher
+from nas.schedule import EFFORTS, Effort
+from nas.search import SearchSettings, search
+from runs.errors import UserError
+from runs.progress import Progress
+from students.bert import load_model
+from students.model import encoder_of
+from students.spec import StudentSpec
+
+QUIET = Progress(quiet=True)
+TINY = Effort(
+    "tiny", episodes=1, candidates=3, steps=4, subset=1.0, finalists=2, distilled=1, final_steps=60, supernet_steps=4,
+    pool_size=200,
+)  # fmt: skip
+SPACE = """\
+layers: [1, 2]
+hidden: [16, 24]
+activation: [gelu]
+alike: false
+heads: [1, 2, 4]
+qkv: [6 per head]
+ffn: [16, 32, 48]
+"""
+"""Parts of the teacher, so that a supernet of theirs is about as large."""
+
+TRAINING = Optimization(learning_rate=3e-3, epochs=12, minimum_steps=1, batch_size=16)
+ANSWERS = {"regression": (3, 1), "tokens": (3, 7, 3), "masked-lm": (3, 7), "spans": (3, 7)}
+"""Shape of a file's answers to 3 texts of 7 tokens, without the width of hidden states."""
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchSettings:
+    monkeypatch.setenv("TAILORBIRD_HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(EFFORTS._entries, TINY.name, TINY)
+    monkeypatch.setattr(Effort, "fitting", lambda self, kind: TRAINING)
+    # Files are timed for real, but nothing hangs on how fast they are.
+    monkeypatch.setattr("nas.groundwork.PROCESSES", 1)
+    members = tmp_path / "space.yaml"
+    members.write_text(SPACE)
+    return SearchSettings(
+        budgets_ms=(1.5,),
+        workload=WORKLOAD,
+        target=f"replay:{make_profile(tmp_path / 'profile', members)}",
+        teacher=str(write_bert(tmp_path / "teacher")),
+        space=str(members),
+        effort=TINY.name,
+        method="random",
+        output=tmp_path / "run",
+    )
+
+
+def searched(settings: SearchSettings, kind: str, root: Path) -> dict[str, Any]:
+    """The verdict for data of a kind, seen to be whole."""
+    asked = kind if kind.endswith("-lm") else None
+    (verdict,) = search(replace(settings, data=str(write(kind, root)), task=asked), QUIET)
+    score = verdict["score"]
+    assert verdict["within_budget"] and verdict["task"] == kind and score["metric"] == KINDS[kind].metric
+    assert 0 < score["student"] <= 1 and 0 < score["teacher"] <= 1 and 0 <= score["bag_of_words"] <= 1
+    assert verdict["parity"]["max_abs_error"] <= 1e-4 and verdict["parity"]["agreement"] >= 0.99
+    result = root / "run/students/1.5ms"
+    for file in verdict["student"]["files"]:
+        session = onnxruntime.InferenceSession(result / file["file"], providers=["CPUExecutionProvider"])
+        ids = np.ones((3, 7), dtype=np.int64)
+        answers = session.run(None, {given.name: ids for given in session.get_inputs()})
+        assert answers[0].shape[: len(ANSWERS[kind])] == ANSWERS[kind] and len(answers) == (2 if kind == "spans" else 1)
+    return verdict
+
+
+@pytest.mark.parametrize("kind", ["regression", "tokens", "spans"])
+def test_a_student_that_answers_as_the_data_asks(settings: SearchSettings, kind: str, tmp_path: Path) -> None:
+    verdict = searched(settings, kind, tmp_path)
+    spec = StudentSpec.from_json(verdict["student"]["spec"])
+    assert load_model(tmp_path / "run/students/1.5ms/student").config.spec_object == spec and spec.head.kind == kind
+
+
+def test_a_language_model_that_tasks_start_from(settings: SearchSettings, tmp_path: Path) -> None:
+    # By a supernet, whose parts are taught as what they are and timed as what they are used as.
+    verdict = searched(replace(settings, method="autotinybert"), "masked-lm", tmp_path)
+    result = tmp_path / "run/students/1.5ms"
+    found, spec = load_model(result / "student"), StudentSpec.from_json(verdict["student"]["spec"])
+    assert found.config.spec_object.head.kind == "masked-lm" and spec.head.kind == "none"
+    assert load_model(result / "encoder").config.spec_object == spec
+    assert verdict["student"]["parameters"] < found.config.spec_object.parameters()
+    assert "fill-mask" in (result / "student/README.md").read_text()
+    # It starts a student of a task, which begins with its encoder's weights.
+    (tmp_path / "task").mkdir()
+    task = load_task(str(write("classification", tmp_path / "task")), QUIET)
+    teacher = prepare_teacher(settings.teacher, task, QUIET, training=TRAINING)
+    recipe = replace(RECIPES["default"], initialization=str(result / "student"))
+    asked = replace(spec, head=KINDS["classification"].head_for(task.label_names))
+    start = encoder_of(classroom(teacher, task).start(asked, recipe, 0)).state_dict()
+    assert all(torch.equal(start[name], weights) for name, weights in encoder_of(found).state_dict().items())
+
+
+def test_models_that_write_on_are_refused(settings: SearchSettings, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not know models that write on yet.*--task masked-lm"):
+        search(replace(settings, data=str(write("causal-lm", tmp_path)), task="causal-lm"), QUIET)
+    assert not (tmp_path / "run").exists()
