@@ -61,8 +61,8 @@ def model_card(verdict: dict[str, Any]) -> str:
         "",
         f"Median {latency['measured_p50']:.2f} ms, 90th percentile {latency['measured_p90']:.2f} ms "
         f"({'within' if verdict['within_budget'] else 'OVER'} the budget of {verdict['budget_ms']:g} ms; predicted "
-        f"{latency['predicted']:.2f} ms, interval {low:.2f}-{high:.2f}). The teacher takes "
-        f"{teacher['latency_ms']:.2f} ms, {verdict['speedup']:.2f} times as long.",
+        f"{latency['predicted']:.2f} ms, interval {low:.2f}-{high:.2f}). The teacher, timed "
+        f"as {teacher['timed_as']}, takes {teacher['latency_ms']:.2f} ms, {verdict['speedup']:.2f} times as long.",
         "",
         f"Measured on {device['processor']} with target {verdict['target']}: batch {workload['batch_size']}, "
         f"{workload['sequence_length']} tokens, {workload['threads']} thread(s), {workload['precision']}; the median "

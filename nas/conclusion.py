@@ -13,6 +13,7 @@ from nas.card import CARD_FILE, model_card
 from nas.context import Context
 from nas.delivery import CHECKPOINT, FILES_TARGET, Delivered, checkpoint_of, delivered_forms, graph_files
 from nas.groundwork import time_items
+from nas.use import timed_as
 from nas.verdict import Circumstances, FileFacts, Scores, TeacherFacts, build_verdict, write_verdict
 from runs.files import write_bytes_atomic
 from students.bert import load_model
@@ -62,7 +63,13 @@ def conclude(
         how,
         delivered.finalist.candidate,
         delivered.student,
-        TeacherFacts(teacher.name, teacher.licence, teacher.parameters, delivered.teacher.p50_ms),
+        TeacherFacts(
+            teacher.name,
+            teacher.licence,
+            teacher.parameters,
+            delivered.teacher.p50_ms,
+            timed_as(teacher.folder, task.kind),
+        ),
         Scores(baselines["metric"], baselines["teacher"], scored.score, baselines["bag_of_words"]),
         files,
         parities["student.onnx"],

@@ -1,7 +1,7 @@
 """What a search stands on before it begins: data, the teacher's shape, the device profile, a budget that can be met."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
 from time import perf_counter
@@ -15,10 +15,12 @@ from devices.target import open_target
 from devices.workload import Workload
 from distill.checkpoints import load_tokenizer
 from distill.encoding import encode
-from distill.fitting import check_fit, fitted_order, fitting_length
+from distill.fitting import fitted_order, fitting_length
 from distill.kinds import KINDS, LanguageModel
-from distill.sources import find_source, look_at
-from distill.stock_teachers import is_stock, stock_type
+from distill.recipe import Recipe
+from distill.recipe_file import RECIPES
+from distill.sources import Looked, check_teacher, find_source
+from distill.stock_teachers import stock_type
 from distill.tasks import Task, load_task
 from export.items import Item
 from nas.budget import Budget
@@ -32,9 +34,9 @@ from profiler.profile import Profile, check_profile, find_profile, load_profile,
 from profiler.workloads import WorkloadRange
 from runs.errors import UserError
 from runs.progress import Progress
-from students.bert import load_model
 from students.space import space
 from students.spec import Head, StudentSpec
+from students.stock_encoders import STOCK_ENCODERS
 
 PREFERRED_TARGET = "onnxruntime"
 """Profiled first on a machine without any profile: it runs the file that is shipped."""
@@ -54,6 +56,7 @@ class Ground:
     head: Head
     """What teacher and students answer; students are used and timed under `nas.use.used_head` of it."""
     teacher_spec: StudentSpec
+    """The teacher's shape, or that of the copy that students are cut from."""
     teacher_fitted: bool
     """Whether the teacher answers with the task's labels already, so that it will not be fine-tuned."""
     mean_tokens: float
@@ -82,39 +85,32 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
             "yet: distil a student of a shape you choose with distill-student, or search with --task masked-lm."
         )
     progress.say(f"data: {task.name}, {task.kind} ({task.licence}), {task.source}")
-    folder, name = find_source(settings.teacher, progress)
-    if is_stock(folder):
-        raise UserError(
-            f"the teacher {name} is of type {stock_type(folder)!r}, and a search knows only 'bert' and students of "
-            "ours so far: distill-student knows other teachers, for a student of a shape you choose."
-        )
-    teacher, tokenizer = look_at(settings.teacher, task.kind, progress).found, load_tokenizer(folder)
-    check_fit(teacher, tokenizer, task)
-    spec = load_model(folder).config.spec_object
-    longest = spec.maximum_positions
+    method = METHODS[settings.method]
+    teacher = _looked_at(settings.teacher, task, RECIPES[method.recipe], progress)
+    inputs, tokenizer, longest = teacher.inputs, load_tokenizer(teacher.folder), teacher.inputs.maximum_positions
     if isinstance(kind, LanguageModel):
         # Its texts are one stream, cut into pieces as long as they are learnt from.
         longest, _ = fitting_length(tokenizer, task, longest)
     lengths = encode(tokenizer, task.train, longest, task.kind).lengths
     workload = settings.workload
     if settings.sequence_length_auto:
-        length = automatic_length(lengths, spec.maximum_positions)
+        length = automatic_length(lengths, inputs.maximum_positions)
         workload = replace(workload, sequence_length=length)
         progress.say(f"99 % of the training texts fit into {length} tokens, so that is the sequence length")
-    if workload.sequence_length > spec.maximum_positions:
+    if workload.sequence_length > inputs.maximum_positions:
         raise UserError(
-            f"--sequence-length is {workload.sequence_length}, and the teacher {name} reads at most "
-            f"{spec.maximum_positions} tokens: give a shorter one."
+            f"--sequence-length is {workload.sequence_length}, and the teacher {teacher.found.name} reads at most "
+            f"{inputs.maximum_positions} tokens: give a shorter one."
         )
     start = perf_counter()
     found, target = device_profile(profile or settings.profile, settings.target, workload, progress)
     seconds = perf_counter() - start
     head = kind.head_for(task.label_names)
-    inputs = spec.vocabulary_size, spec.maximum_positions, spec.token_types
-    members = Members(space(settings.space), *inputs, used_head(head))
-    method = METHODS[settings.method]
+    members = Members(space(settings.space), **asdict(inputs), head=used_head(head))
+    assert teacher.cut_from is not None
+    shape = replace(teacher.cut_from, head=head)
     if method.preparation == "supernet":
-        supernet_work(members, spec)
+        supernet_work(members, shape)
     disturbance = found.disturbance(workload)
     scoring = Scoring(members, found.predictor, workload, disturbance, settings.max_parameters, method.rule)
     budgets = tuple(Budget(workload, float(budget)) for budget in settings.budgets_ms)
@@ -128,8 +124,8 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     return Ground(
         task=task,
         head=head,
-        teacher_spec=replace(spec, head=head),
-        teacher_fitted=fitted_order(teacher, task) is not None,
+        teacher_spec=shape,
+        teacher_fitted=fitted_order(teacher.found, task) is not None,
         mean_tokens=float(lengths.mean()),
         profile=found,
         target=target,
@@ -138,6 +134,19 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
         budgets=budgets,
         profile_seconds=seconds,
     )
+
+
+def _looked_at(source: str | None, task: Task, recipe: Recipe, progress: Progress) -> Looked:
+    """What is known of a teacher from which students can be cut, so that it has a shape of ours."""
+    folder, name = find_source(source, progress)
+    own = stock_type(folder)
+    if own is not None and own not in STOCK_ENCODERS:
+        raise UserError(
+            f"the teacher {name} is of type {own!r}, and a search cuts students from bert, "
+            f"{', '.join(STOCK_ENCODERS.names())} and students of ours: distill-student --recipe from-random knows "
+            "others, for a student of a shape you choose."
+        )
+    return check_teacher(source, task, recipe, progress)
 
 
 def device_profile(

@@ -84,7 +84,7 @@ def verdict_rows(verdict: dict[str, Any]) -> list[tuple[str, object]]:
         ("90th percentile", latency["measured_p90"]),
         ("noise floor, %", latency["noise_floor_percent"]),
         ("predicted ms", f"{latency['predicted']:.2f} ({low:.2f}-{high:.2f})"),
-        ("median ms of the teacher", teacher["latency_ms"]),
+        (f"median ms of the teacher, timed as {teacher['timed_as']}", teacher["latency_ms"]),
         ("the teacher fits the budget already", teacher["fits_budget"]),
         ("speed-up", verdict["speedup"]),
         (f"{score['split']} {score['metric']} of the teacher", score["teacher"]),

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 from distill.checkpoints import load_tokenizer
+from distill.forms import students_inputs
+from distill.stock_teachers import head_of_stock, is_stock, load_stock
 from runs.files import folder_atomic
 from students.bert import load_model
 from students.model import with_head
 from students.spec import Head, HeadKind
+from students.stock_encoders import student_form
 
 ENCODER = "encoder"
 """Folder of a student without its language model's head."""
@@ -27,14 +30,32 @@ def used_head(head: Head) -> Head:
     return Head("none") if used_as_encoder(head.kind) else head
 
 
+def timed_as(folder: Path, kind: HeadKind) -> str:
+    """What is timed of the teacher in `folder`, in words."""
+    encoder, stock = used_as_encoder(kind), is_stock(folder)
+    if stock:
+        return f"{'the encoder of ' if encoder else ''}a BERT of its shape"
+    return "its encoder" if encoder else "itself"
+
+
 def used_checkpoint(folder: Path, place: Path) -> Path:
-    """The checkpoint in `folder` as it is used: the folder itself, or its encoder, left in `place` with a tokenizer."""
-    model = load_model(folder)
+    """The checkpoint in `folder` as it is used: the folder itself where it is, else a copy, left in `place`.
+
+    A language model's copy is its encoder; a stock model's has our form, which is what can be timed of it.
+    """
+    if place.is_dir():
+        return place
+    tokenizer = load_tokenizer(folder)
+    if is_stock(folder):
+        stock = load_stock(folder)
+        inputs = students_inputs(stock, tokenizer)
+        model = student_form(stock, head_of_stock(folder), inputs.token_types, inputs.maximum_positions)
+    else:
+        model = load_model(folder)
     head = model.config.spec_object.head
-    if used_head(head) == head:
+    if used_head(head) == head and not is_stock(folder):
         return folder
-    if not place.is_dir():
-        with folder_atomic(place) as scratch:
-            with_head(model, used_head(head)).save_pretrained(scratch)
-            load_tokenizer(folder).save_pretrained(scratch)
+    with folder_atomic(place) as scratch:
+        with_head(model, used_head(head)).save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
     return place

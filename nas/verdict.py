@@ -36,6 +36,8 @@ class TeacherFacts:
     licence: str
     parameters: int
     latency_ms: float
+    timed_as: str
+    """What of it those milliseconds are of, in words (`nas.use`)."""
 
 
 @dataclass(frozen=True)

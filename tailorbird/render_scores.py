@@ -25,7 +25,7 @@ def _verdict(verdict: Result) -> None:
         [
             "teacher",
             f"{teacher['name']} ({teacher['licence']}): {teacher['parameters'] / 1e6:.1f} M, "
-            f"{ms(teacher['latency_ms'])}",
+            f"{ms(teacher['latency_ms'])}{_timed(teacher['timed_as'])}",
         ],
         ["student", f"{_shape(student['spec'])}: {student['parameters'] / 1e6:.1f} M"],
         ["speed-up", f"{verdict['speedup']:.2f}×"],
@@ -56,6 +56,10 @@ def _verdict(verdict: Result) -> None:
     table("Verdict", ["", ""], rows, figures=False)
     if "folder" in verdict:
         print(f"Student, files and report: {verdict['folder']}")
+
+
+def _timed(what: str) -> str:
+    return "" if what == "itself" else f" as {what}"
 
 
 def _kept(score: Result) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from tiny_kinds import write, write_bert
+from stock_models import write_stock
+from tiny_kinds import BAD, GOOD, PLAIN, write, write_bert
 from tiny_world import WORKLOAD, make_profile
 
 from distill.classroom import classroom
@@ -42,7 +43,7 @@ ffn: [16, 32, 48]
 """Parts of the teacher, so that a supernet of theirs is about as large."""
 
 TRAINING = Optimization(learning_rate=3e-3, epochs=12, minimum_steps=1, batch_size=16)
-ANSWERS = {"regression": (3, 1), "tokens": (3, 7, 3), "masked-lm": (3, 7), "spans": (3, 7)}
+ANSWERS = {"classification": (3, 2), "regression": (3, 1), "tokens": (3, 7, 3), "masked-lm": (3, 7), "spans": (3, 7)}
 """Shape of a file's answers to 3 texts of 7 tokens, without the width of hidden states."""
 
 
@@ -78,8 +79,8 @@ def searched(settings: SearchSettings, kind: str, root: Path) -> dict[str, Any]:
     result = root / "run/students/1.5ms"
     for file in verdict["student"]["files"]:
         session = onnxruntime.InferenceSession(result / file["file"], providers=["CPUExecutionProvider"])
-        ids = np.ones((3, 7), dtype=np.int64)
-        answers = session.run(None, {given.name: ids for given in session.get_inputs()})
+        given = {one.name: np.full((3, 7), one.name != "token_type_ids", np.int64) for one in session.get_inputs()}
+        answers = session.run(None, given)
         assert answers[0].shape[: len(ANSWERS[kind])] == ANSWERS[kind] and len(answers) == (2 if kind == "spans" else 1)
     return verdict
 
@@ -97,6 +98,7 @@ def test_a_language_model_that_tasks_start_from(settings: SearchSettings, tmp_pa
     result = tmp_path / "run/students/1.5ms"
     found, spec = load_model(result / "student"), StudentSpec.from_json(verdict["student"]["spec"])
     assert found.config.spec_object.head.kind == "masked-lm" and spec.head.kind == "none"
+    assert verdict["teacher"]["timed_as"] == "its encoder"
     assert load_model(result / "encoder").config.spec_object == spec
     assert verdict["student"]["parameters"] < found.config.spec_object.parameters()
     assert "fill-mask" in (result / "student/README.md").read_text()
@@ -108,6 +110,23 @@ def test_a_language_model_that_tasks_start_from(settings: SearchSettings, tmp_pa
     asked = replace(spec, head=KINDS["classification"].head_for(task.label_names))
     start = encoder_of(classroom(teacher, task).start(asked, recipe, 0)).state_dict()
     assert all(torch.equal(start[name], weights) for name, weights in encoder_of(found).state_dict().items())
+
+
+def test_a_teacher_in_its_own_form(settings: SearchSettings, tmp_path: Path) -> None:
+    teacher = write_stock("mpnet", tmp_path / "mpnet", (*PLAIN, *GOOD, *BAD))
+    verdict = searched(replace(settings, teacher=str(teacher)), "classification", tmp_path)
+    assert verdict["teacher"]["timed_as"] == "a BERT of its shape" and verdict["speedup"] > 1
+    assert (
+        verdict["score"]["teacher"] > 0.7
+        and "timed as a BERT of its shape" in (tmp_path / "run/report.html").read_text()
+    )
+
+
+def test_a_teacher_that_nothing_can_be_cut_from(settings: SearchSettings, tmp_path: Path) -> None:
+    teacher = write_stock("deberta-v2", tmp_path / "deberta", (*PLAIN, *GOOD, *BAD))
+    data = str(write("classification", tmp_path))
+    with pytest.raises(UserError, match="is of type 'deberta-v2', and a search cuts students from bert, roberta"):
+        search(replace(settings, teacher=str(teacher), data=data), QUIET)
 
 
 def test_models_that_write_on_are_refused(settings: SearchSettings, tmp_path: Path) -> None:
