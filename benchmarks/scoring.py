@@ -21,7 +21,8 @@ import typer
 from devices.affinity import usable_cores
 from devices.machine import this_machine
 from devices.workload import Precision, Workload
-from nas.scoring import Members, Scoring
+from nas.members import Members
+from nas.scoring import Scoring
 from predictor.compiled import CompiledPredictor, in_chunks
 from profiler.folder import load_profile
 from runs.errors import UserError

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from devices.target import open_target
 from distill.bag_of_words import bag_of_words_score
 from distill.evaluation import evaluate
 from export.verify import Batch, Parity, compare, run_graph, run_model, text_batches
@@ -13,6 +14,7 @@ from nas.card import CARD_FILE, model_card
 from nas.context import Context
 from nas.delivery import CHECKPOINT, FILES_TARGET, Delivered, checkpoint_of, delivered_forms, graph_files
 from nas.groundwork import time_items
+from nas.limits import limited_form
 from nas.use import timed_as
 from nas.verdict import Circumstances, FileFacts, Scores, TeacherFacts, build_verdict, write_verdict
 from runs.files import write_bytes_atomic
@@ -57,6 +59,8 @@ def conclude(
         context.settings.seed,
         schedule(context, budget),
         task,
+        ground.scoring.limits,
+        limited_form(open_target(ground.target).artifact, budget.workload).file_name,
     )
     verdict = build_verdict(
         budget,

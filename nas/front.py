@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nas.controllers.nsga2 import ranks
-from nas.scoring import Members
+from nas.members import Members
 from runs.files import folder_atomic, write_json_atomic
 
 FRONT = "front"

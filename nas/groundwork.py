@@ -24,8 +24,10 @@ from distill.stock_teachers import stock_type
 from distill.tasks import Task, load_task
 from export.items import Item
 from nas.budget import Budget
+from nas.limits import limited_form
+from nas.members import Members
 from nas.methods import METHODS
-from nas.scoring import Members, Scoring, require_feasible
+from nas.scoring import Scoring, require_feasible
 from nas.settings import SearchSettings
 from nas.supernet_work import supernet_work
 from nas.use import used_head
@@ -112,7 +114,8 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     if method.preparation == "supernet":
         supernet_work(members, shape)
     disturbance = found.disturbance(workload)
-    scoring = Scoring(members, found.predictor, workload, disturbance, settings.max_parameters, method.rule)
+    limits = settings.limits(limited_form(open_target(target).artifact, workload).precision)
+    scoring = Scoring(members, found.predictor, workload, disturbance, limits, method.rule)
     budgets = tuple(Budget(workload, float(budget)) for budget in settings.budgets_ms)
     fastest = scoring.fastest(settings.seed)
 

@@ -11,7 +11,7 @@ from distill.recipe_file import RECIPES
 from distill.supernet import teach_supernet
 from distill.supernet_lesson import Parts
 from nas.context import Context
-from nas.scoring import Members
+from nas.members import Members
 from runs.files import content_hash
 from runs.registry import Registry
 from students.spec import StudentSpec

@@ -12,69 +12,15 @@ from devices.workload import Workload
 from nas.budget import Budget
 from nas.controllers.pool import Codes, Milliseconds
 from nas.finalists import Candidate
+from nas.limits import Limits
+from nas.members import Members
 from nas.rules import RULES
 from predictor.compiled import CompiledPredictor, in_chunks
 from predictor.latency import LatencyPredictor
 from runs.errors import UserError
-from students.space import SearchSpace
-from students.spec import Block, Head, StudentSpec, transformer_layers
-from students.table import BlockTable
+from students.spec import StudentSpec, transformer_layers
 
 SEARCHED_FOR_FASTEST = 20_000
-
-
-@dataclass(frozen=True)
-class Members:
-    """A space's members as students of one teacher: its vocabulary, positions and labels."""
-
-    space: SearchSpace
-    vocabulary_size: int
-    maximum_positions: int
-    token_types: int
-    head: Head
-
-    @property
-    def blocks(self) -> tuple[Block, ...]:
-        """Every block that a member can be made of, as in any `table`."""
-        return self.table(np.zeros((0, len(self.space.genes)), dtype=np.int64)).blocks
-
-    def table(self, codes: Codes) -> BlockTable:
-        """Codes [n, genes] → n students as rows of blocks."""
-        return self.space.table(
-            codes,
-            vocabulary_size=self.vocabulary_size,
-            maximum_positions=self.maximum_positions,
-            token_types=self.token_types,
-            head=self.head,
-        )
-
-    @cached_property
-    def _block_parameters(self) -> npt.NDArray[np.float64]:
-        return np.array([float(block.parameters()) for block in self.blocks])
-
-    def parameters(self, codes: Codes) -> npt.NDArray[np.float64]:
-        """Codes [n, genes] → number of weights [n]; equal to `StudentSpec.parameters`."""
-        return in_chunks(lambda rows: self.table(codes[rows]).total(self._block_parameters), len(codes))
-
-    @property
-    def widest(self) -> StudentSpec:
-        """What every member is a part of."""
-        return self.space.widest(
-            vocabulary_size=self.vocabulary_size,
-            maximum_positions=self.maximum_positions,
-            token_types=self.token_types,
-            head=self.head,
-        )
-
-    def specs(self, codes: Codes) -> list[StudentSpec]:
-        """Codes [n, genes] → n specs."""
-        return self.space.decode(
-            codes,
-            vocabulary_size=self.vocabulary_size,
-            maximum_positions=self.maximum_positions,
-            token_types=self.token_types,
-            head=self.head,
-        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +35,7 @@ class Scoring:
     predictor: LatencyPredictor
     workload: Workload
     disturbance: Disturbance = Disturbance()
-    max_parameters: int | None = None
+    limits: Limits = Limits()
     rule: str = "none"
     """Which members may be tried (`nas.rules`)."""
 
@@ -103,7 +49,7 @@ class Scoring:
         return in_chunks(lambda rows: usual * compiled.score(self.members.table(codes[rows]).index), len(codes))
 
     def __call__(self, codes: Codes) -> tuple[Milliseconds, Milliseconds]:
-        """Codes [n, genes] → predicted ms [n] and upper end [n], infinite where there are too many weights.
+        """Codes [n, genes] → predicted ms [n] and upper end [n], infinite where a limit or the rule bars them.
 
         The upper end is that of the prediction on the usual machine: choosing picks what is predicted too low, and
         whether the machine will be more disturbed than usual it cannot know.
@@ -138,7 +84,7 @@ class Scoring:
         """The member with the lowest predicted latency among the smallest ones and a large random draw.
 
         Raises:
-            UserError: no member has as few weights as are allowed, or none keeps the method's rule.
+            UserError: no member keeps the limits, or none the method's rule.
         """
         drawn = self.members.space.sample(SEARCHED_FOR_FASTEST, np.random.default_rng(seed))
         codes = np.concatenate([self.members.space.enumerate_extremes(), drawn])
@@ -150,16 +96,12 @@ class Scoring:
             )
         latency = np.where(self._allowed(codes), self.latency_ms(codes), np.inf)
         if not np.isfinite(latency).any():
-            least = int(self.members.parameters(codes).min())
-            raise UserError(
-                f"--max-parameters is {self.max_parameters:,}, and the smallest student of the space "
-                f"{self.members.space.name} has {least:,}: allow more, or choose another --space."
-            )
+            raise UserError(self.limits.missed(self.members, codes))
         return self.candidates(codes[[int(np.argmin(latency))]], [0.0])[0]
 
     def _allowed(self, codes: Codes) -> npt.NDArray[np.bool_]:
         kept = RULES[self.rule](self.members.space, codes)
-        return kept if self.max_parameters is None else kept & (self.members.parameters(codes) <= self.max_parameters)
+        return kept & self.limits.allow(self.members, codes)
 
 
 def require_feasible(

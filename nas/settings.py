@@ -1,6 +1,7 @@
 """What a search is asked to do, checked before anything is done."""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import profiler.replay  # noqa: F401  (files the target that needs a profile)
 from devices.target import open_target
 from devices.workload import Workload
 from nas.budget import Budget
+from nas.limits import MEGABYTE, Limits
 from nas.methods import METHODS
 from nas.schedule import EFFORTS
 from runs.errors import UserError
@@ -37,6 +39,8 @@ class SearchSettings:
     space: str = "hybrid"
     effort: str = "quick"
     max_parameters: int | None = None
+    max_file_mb: float | None = None
+    """Millions of bytes of the file that the target runs."""
     seed: int = 0
     output: Path | None = None
     sequence_length_auto: bool = False
@@ -51,8 +55,15 @@ class SearchSettings:
         METHODS[self.method], EFFORTS[self.effort], space(self.space)
         if self.max_parameters is not None and self.max_parameters < 1:
             raise UserError(f"--max-parameters is {self.max_parameters}: it must be a whole number of at least 1.")
+        if self.max_file_mb is not None and not 0 < self.max_file_mb < inf:
+            raise UserError(f"--max-file-mb is {self.max_file_mb:g}: it must be a number above 0.")
         if self.target is not None:
             open_target(self.target).check(self.workload)
+
+    def limits(self, precision: str) -> Limits:
+        """What students may weigh, whose files have a precision."""
+        most = None if self.max_file_mb is None else self.max_file_mb * MEGABYTE
+        return Limits(self.max_parameters, most, precision)
 
     def to_json(self) -> dict[str, Any]:
         """All that decides the result, which is everything but where it is written to."""
@@ -69,6 +80,7 @@ class SearchSettings:
             "space": self.space,
             "effort": self.effort,
             "max_parameters": self.max_parameters,
+            "max_file_mb": self.max_file_mb,
             "seed": self.seed,
         }
 

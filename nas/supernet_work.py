@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nas.scoring import Members
+from nas.members import Members
 from runs.errors import UserError
 from students.spec import StudentSpec
 

@@ -12,6 +12,7 @@ from distill.examples import Task
 from export.verify import Parity
 from nas.budget import Budget
 from nas.finalists import Candidate
+from nas.limits import Limits
 from runs.files import write_json_atomic
 
 VERDICT_FILE = "verdict.json"
@@ -76,6 +77,9 @@ class Circumstances:
     seed: int
     schedule: dict[str, float]
     task: Task
+    limits: Limits
+    limited_file: str
+    """The file whose bytes are limited."""
 
 
 def build_verdict(
@@ -93,7 +97,7 @@ def build_verdict(
 
     What is `predicted` counts on the usual `disturbance`, for `measured` is what a clock said.
     """
-    task = how.task
+    task, limits = how.task, how.limits
     return {
         "budget_ms": float(budget.latency_ms),
         "target": how.target,
@@ -112,6 +116,14 @@ def build_verdict(
             "trimmed": student.trimmed,
             "filled": student.filled,
             "files": [asdict(facts) for facts in files],
+        },
+        "limits": {
+            "parameters": limits.parameters,
+            "file_bytes": limits.file_bytes,
+            "file": how.limited_file,
+            "kept": limits.keep(
+                student.spec.parameters(), next(file.bytes for file in files if file.file == how.limited_file)
+            ),
         },
         "teacher": {**asdict(teacher), "fits_budget": teacher.latency_ms <= budget.latency_ms},
         "latency_ms": {

@@ -142,6 +142,9 @@ def nas_search(
         ),
     ] = "hybrid",
     max_parameters: Annotated[int | None, typer.Option(help="Largest number of weights.")] = None,
+    max_file_mb: Annotated[
+        float | None, typer.Option(help="Largest file that the target runs, in millions of bytes.")
+    ] = None,
     effort: options.Effort = "quick",
     seed: options.Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Run folder. Default: tailorbird-<hash> here.")] = None,
@@ -165,6 +168,7 @@ def nas_search(
         method=method,
         space=space,
         max_parameters=max_parameters,
+        max_file_mb=max_file_mb,
         effort=effort,
         seed=seed,
         output=output,

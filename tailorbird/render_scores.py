@@ -28,6 +28,7 @@ def _verdict(verdict: Result) -> None:
             f"{ms(teacher['latency_ms'])}{_timed(teacher['timed_as'])}",
         ],
         ["student", f"{_shape(student['spec'])}: {student['parameters'] / 1e6:.1f} M"],
+        *_limits(verdict["limits"]),
         ["speed-up", f"{verdict['speedup']:.2f}×"],
         [
             f"{score['split']} {score['metric']}",
@@ -56,6 +57,15 @@ def _verdict(verdict: Result) -> None:
     table("Verdict", ["", ""], rows, figures=False)
     if "folder" in verdict:
         print(f"Student, files and report: {verdict['folder']}")
+
+
+def _limits(limits: Result) -> list[list[str]]:
+    asked = []
+    if limits["parameters"] is not None:
+        asked.append(f"at most {limits['parameters'] / 1e6:g} M weights")
+    if limits["file_bytes"] is not None:
+        asked.append(f"{limits['file']} of at most {limits['file_bytes'] / 1e6:g} MB")
+    return [["limits", f"{' and '.join(asked)}: {'kept' if limits['kept'] else 'MISSED'}"]] if asked else []
 
 
 def _timed(what: str) -> str:

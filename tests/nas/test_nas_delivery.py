@@ -23,8 +23,8 @@ from nas.delivery import (
 )
 from nas.estimate import Forecast, forecast
 from nas.finalists import Candidate, Finalist
+from nas.members import Members
 from nas.schedule import EFFORTS, Effort
-from nas.scoring import Members
 from nas.verdict import Scores
 from runs.folder import RunFolder, open_run
 from runs.progress import Progress

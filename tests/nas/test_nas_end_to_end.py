@@ -252,6 +252,10 @@ class TestBadInput:
     def test_too_few_weights_allowed(self, world: World) -> None:
         self.refuse(world, "--max-parameters is 10, and the smallest", max_parameters=10)
 
+    def test_too_small_a_file_asked_for(self, world: World) -> None:
+        self.refuse(world, "--max-file-mb is 0.01, and the smallest fp32 file", max_file_mb=0.01)
+        self.refuse(world, "--max-file-mb is -1: it must be a number above 0", max_file_mb=-1.0)
+
     @pytest.mark.parametrize("budget", [0.0, -1.0, float("nan")])
     def test_budgets_that_are_none(self, world: World, budget: float) -> None:
         self.refuse(world, "--budget-ms", budgets_ms=(budget,))

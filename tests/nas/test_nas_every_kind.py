@@ -42,6 +42,8 @@ ffn: [16, 32, 48]
 """
 """Parts of the teacher, so that a supernet of theirs is about as large."""
 
+LARGEST_MB = 0.055
+
 TRAINING = Optimization(learning_rate=3e-3, epochs=12, minimum_steps=1, batch_size=16)
 ANSWERS = {"classification": (3, 2), "regression": (3, 1), "tokens": (3, 7, 3), "masked-lm": (3, 7), "spans": (3, 7)}
 """Shape of a file's answers to 3 texts of 7 tokens, without the width of hidden states."""
@@ -64,6 +66,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchSettings:
         space=str(members),
         effort=TINY.name,
         method="random",
+        max_file_mb=LARGEST_MB,
         output=tmp_path / "run",
     )
 
@@ -76,7 +79,11 @@ def searched(settings: SearchSettings, kind: str, root: Path) -> dict[str, Any]:
     assert verdict["within_budget"] and verdict["task"] == kind and score["metric"] == KINDS[kind].metric
     assert 0 < score["student"] <= 1 and 0 < score["teacher"] <= 1 and 0 <= score["bag_of_words"] <= 1
     assert verdict["parity"]["max_abs_error"] <= 1e-4 and verdict["parity"]["agreement"] >= 0.99
+    assert verdict["limits"] == {
+        "parameters": None, "file_bytes": 1e6 * LARGEST_MB, "file": "student.onnx", "kept": True
+    }  # fmt: skip
     result = root / "run/students/1.5ms"
+    assert (result / "student.onnx").stat().st_size <= 1e6 * LARGEST_MB
     for file in verdict["student"]["files"]:
         session = onnxruntime.InferenceSession(result / file["file"], providers=["CPUExecutionProvider"])
         given = {one.name: np.full((3, 7), one.name != "token_type_ids", np.int64) for one in session.get_inputs()}

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from tiny_world import DISTURBANCE, WORKLOAD, make_profile, make_space
 
+from export.sizes import file_bytes
 from nas.controllers.pool import Problem, draw_pool
+from nas.limits import Limits
+from nas.members import Members
 from nas.rules import RULES
-from nas.scoring import Members, Scoring
+from nas.scoring import Scoring
 from profiler.folder import load_profile
 from runs.errors import UserError
 from students.space import space
@@ -24,8 +27,19 @@ def scoring(tmp_path_factory: pytest.TempPathFactory) -> Scoring:
     return Scoring(Members(space(str(file)), 33, 32, 2, Head()), profile.predictor, WORKLOAD, DISTURBANCE)
 
 
+def test_members_with_too_large_a_file_are_barred(scoring: Scoring) -> None:
+    codes = scoring.members.space.sample(300, np.random.default_rng(0))
+    for precision in ("fp32", "int8"):
+        found = np.array([file_bytes(spec, precision) for spec in scoring.members.specs(codes)])
+        limit = float(np.median(found))
+        barred = replace(scoring, limits=Limits(None, limit, precision))
+        assert np.array_equal(np.isfinite(barred(codes)[1]), found <= limit)
+        with pytest.raises(UserError, match=rf"--max-file-mb is 0.001, and the smallest {precision} file in the space"):
+            replace(scoring, limits=Limits(10**9, 1000.0, precision)).fastest(0)
+
+
 def limited(scoring: Scoring, parameters: int) -> Scoring:
-    return replace(scoring, max_parameters=parameters)
+    return replace(scoring, limits=Limits(parameters))
 
 
 def test_codes_get_what_the_predictor_says_of_their_specs_on_the_usual_machine(scoring: Scoring) -> None:

@@ -1,0 +1,56 @@
+"""What a student may weigh beside its milliseconds: a number of weights, and bytes of the file that is shipped."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from devices.target import ArtifactKind
+from devices.workload import Workload
+from export.form import Form
+from export.lowering import GRAPH_FORMS, graph_form
+from nas.controllers.pool import Codes
+from nas.members import Members
+
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most weights and file bytes, None for as many as you like; `precision` is that of the file."""
+
+    parameters: int | None = None
+    file_bytes: float | None = None
+    precision: str = "fp32"
+
+    def allow(self, members: Members, codes: Codes) -> npt.NDArray[np.bool_]:
+        """Codes [n, genes] → which of them keep the limits [n]; a file's size is `export.sizes`', its most."""
+        kept = np.ones(len(codes), dtype=bool)
+        if self.parameters is not None:
+            kept &= members.parameters(codes) <= self.parameters
+        if self.file_bytes is not None:
+            kept &= members.file_bytes(codes, self.precision) <= self.file_bytes
+        return kept
+
+    def keep(self, parameters: int, file_bytes: int) -> bool:
+        """Whether a student of so many weights and bytes keeps them."""
+        heavy = self.parameters is not None and parameters > self.parameters
+        return not heavy and (self.file_bytes is None or file_bytes <= self.file_bytes)
+
+    def missed(self, members: Members, codes: Codes) -> str:
+        """The sentence for limits that none of the codes keeps."""
+        least = int(members.parameters(codes).min())
+        if self.parameters is not None and self.parameters < least:
+            reason = f"--max-parameters is {self.parameters:,}, and the smallest student of"
+            found = f"has {least:,}"
+        else:
+            assert self.file_bytes is not None
+            smallest = members.file_bytes(codes, self.precision).min() / MEGABYTE
+            reason = f"--max-file-mb is {self.file_bytes / MEGABYTE:g}, and the smallest {self.precision} file in"
+            found = f"has up to {smallest:.2f} MB"
+        return f"{reason} the space {members.space.name} {found}: allow more, or choose another --space."
+
+
+def limited_form(kind: ArtifactKind, workload: Workload) -> Form:
+    """The file that a limit is about: the one its target runs, or `student.onnx` where that runs checkpoints."""
+    return graph_form(kind, workload) if kind in GRAPH_FORMS else Form()
