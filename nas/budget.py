@@ -18,6 +18,8 @@ class Budget:
 
     workload: Workload
     latency_ms: float
+    one_of_several: bool = False
+    """Whether there are others of as many milliseconds, in other precisions."""
 
     def __post_init__(self) -> None:
         number = isinstance(self.latency_ms, int | float) and not isinstance(self.latency_ms, bool)
@@ -26,8 +28,8 @@ class Budget:
 
     @property
     def label(self) -> str:
-        """Name for folders, studies and stages: `15ms`, `7.5ms`."""
-        return f"{self.latency_ms:.12g}ms"
+        """Name for folders, studies and stages: `15ms`, `7.5ms`, of several `15ms-int8`."""
+        return f"{self.latency_ms:.12g}ms" + (f"-{self.workload.precision}" if self.one_of_several else "")
 
     def holds(self, measurement: Measurement) -> bool:
         """Whether a measurement keeps the promise: its median over processes is within the budget."""

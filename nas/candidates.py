@@ -16,6 +16,7 @@ from nas.controllers import CONTROLLERS, Problem
 from nas.filling import fill
 from nas.finalists import Candidate, Finalist, MeasureSpecs, choose_finalists, finalist_from_json
 from nas.proxies import PROXIES
+from nas.scoring import Scoring
 from nas.study import Code, Outcome, open_study, run_trials
 from runs.errors import UserError
 from students.spec import StudentSpec
@@ -23,7 +24,7 @@ from students.spec import StudentSpec
 
 def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     """Run the method's episodes for one budget: every trial, and what the controller reports, JSON-able."""
-    scoring, effort, method = context.ground.scoring, context.effort, context.method
+    scoring, effort, method = context.ground.scoring(budget), context.effort, context.method
     members, tryout, proxy = scoring.members, context.tryout, PROXIES[context.method.proxy]
     problem = Problem(
         members.space,
@@ -39,7 +40,7 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
         row = np.array([code], dtype=np.int64)
         latency, upper = (float(values[0]) for values in scoring(row))
         score = proxy(context.taught(members.specs(row)[0]), tryout)
-        reward = method.reward(score.loss, latency, context.teacher_ms)
+        reward = method.reward(score.loss, latency, context.teacher_ms[budget.workload.precision])
         details = {"ms": latency, "upper_ms": upper, "normalised_loss": score.loss, **score.details}
         return Outcome(reward, _finite({**details, "seconds": score.seconds}))
 
@@ -70,14 +71,14 @@ def time_finalists(context: Context, budget: Budget, searched: dict[str, Any]) -
     Raises:
         UserError: none of the candidates was measured within the budget.
     """
-    scoring = context.ground.scoring
-    ranked = rank_candidates(context, searched)
+    scoring = context.ground.scoring(budget)
+    ranked = rank_candidates(scoring, searched)
     fastest = scoring.fastest(context.settings.seed)
     if fastest.codes not in {candidate.codes for candidate in ranked}:
         ranked.append(fastest)
     wanted = context.effort.finalists
     context.progress.say(f"{budget.label}: timing the {min(wanted, len(ranked))} best on {context.ground.target}")
-    finalists = choose_finalists(ranked, wanted, budget, _measure(context), scoring.smaller)
+    finalists = choose_finalists(ranked, wanted, budget, _measure(context, budget), scoring.smaller)
     if not finalists:
         raise UserError(
             f"none of {len(ranked)} candidates was measured within {budget.label} on {context.ground.target}: close "
@@ -86,7 +87,7 @@ def time_finalists(context: Context, budget: Budget, searched: dict[str, Any]) -
     grown: list[Finalist] = []
     before: list[Finalist] = []
     for finalist in finalists[: context.effort.distilled]:
-        larger = fill(finalist, budget, measure_beside(context), scoring.larger)
+        larger = fill(finalist, budget, measure_beside(context, budget), scoring.larger)
         if larger.candidate.codes in {other.candidate.codes for other in [*finalists, *grown]}:
             grown.append(finalist)
             continue
@@ -103,10 +104,10 @@ def time_finalists(context: Context, budget: Budget, searched: dict[str, Any]) -
 
 def further_finalists(context: Context, budget: Budget, failed: Finalist) -> dict[str, Any]:
     """Measured neighbours of a finalist that came out over the budget after all, the largest first, JSON-able."""
-    scoring, candidate = context.ground.scoring, failed.candidate
+    scoring, candidate = context.ground.scoring(budget), failed.candidate
     below = [other for other in scoring.smaller(candidate) if other.predicted_ms < candidate.predicted_ms]
     below.sort(key=lambda other: (-other.predicted_ms, other.codes))
-    found = choose_finalists(below, context.effort.finalists, budget, _measure(context), scoring.smaller)
+    found = choose_finalists(below, context.effort.finalists, budget, _measure(context, budget), scoring.smaller)
     return {"finalists": [finalist.to_json() for finalist in found]}
 
 
@@ -115,27 +116,27 @@ def finalists_of(stored: dict[str, Any]) -> list[Finalist]:
     return [finalist_from_json(value) for value in stored["finalists"]]
 
 
-def rank_candidates(context: Context, searched: dict[str, Any]) -> list[Candidate]:
+def rank_candidates(scoring: Scoring, searched: dict[str, Any]) -> list[Candidate]:
     """The trials as candidates, best reward first, earlier trials first among equals."""
     trials = sorted(searched["trials"], key=lambda trial: (-trial["reward"], trial["number"]))
     codes = np.array([trial["codes"] for trial in trials], dtype=np.int64)
-    return context.ground.scoring.candidates(codes, [trial["reward"] for trial in trials])
+    return scoring.candidates(codes, [trial["reward"] for trial in trials])
 
 
-def _measure(context: Context) -> MeasureSpecs:
+def _measure(context: Context, budget: Budget) -> MeasureSpecs:
     def measure(specs: Sequence[StudentSpec]) -> list[Measurement]:
-        timed = context.time({item_key(spec): spec for spec in specs})
+        timed = context.time({item_key(spec): spec for spec in specs}, budget.workload)
         return [timed[item_key(spec)] for spec in specs]
 
     return measure
 
 
-def measure_beside(context: Context) -> MeasureSpecs:
+def measure_beside(context: Context, budget: Budget) -> MeasureSpecs:
     """Measures specs that were measured before as well: what stands beside the last of them belongs to its moment."""
 
     def measure(specs: Sequence[StudentSpec]) -> list[Measurement]:
         keys = [f"{item_key(spec)} beside {item_key(specs[-1])}" for spec in specs]
-        timed = context.time(dict(zip(keys, specs, strict=True)))
+        timed = context.time(dict(zip(keys, specs, strict=True)), budget.workload)
         return [timed[key] for key in keys]
 
     return measure

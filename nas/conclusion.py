@@ -13,8 +13,8 @@ from nas.budget import Budget
 from nas.card import CARD_FILE, model_card
 from nas.context import Context
 from nas.delivery import CHECKPOINT, FILES_TARGET, Delivered, checkpoint_of, delivered_forms, graph_files
-from nas.groundwork import time_items
-from nas.limits import limited_form
+from nas.device import time_items
+from nas.limits import file_form
 from nas.use import timed_as
 from nas.verdict import Circumstances, FileFacts, Scores, TeacherFacts, build_verdict, write_verdict
 from runs.files import write_bytes_atomic
@@ -53,14 +53,14 @@ def conclude(
     how = Circumstances(
         ground.target,
         ground.profile.fingerprint,
-        ground.scoring.disturbance,
+        ground.scoring(budget).disturbance,
         context.method.name,
         context.effort.name,
         context.settings.seed,
         schedule(context, budget),
         task,
-        ground.scoring.limits,
-        limited_form(open_target(ground.target).artifact, budget.workload).file_name,
+        ground.scoring(budget).limits,
+        file_form(open_target(ground.target).artifact, budget.workload).file_name,
     )
     verdict = build_verdict(
         budget,

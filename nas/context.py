@@ -7,11 +7,13 @@ from pathlib import Path
 
 from devices.measurement import Measurement
 from devices.store import SampleStore
+from devices.workload import Workload
 from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from export.items import Checkpoint, Item
-from nas.groundwork import Ground, time_items
+from nas.device import time_items
+from nas.groundwork import Ground
 from nas.methods import METHODS, Method
 from nas.proxies import Tryout
 from nas.schedule import EFFORTS, Effort
@@ -32,12 +34,12 @@ TEACHER_USED = "teacher"
 
 @dataclass(frozen=True)
 class Context:
-    """One search, once its teacher is ready and timed. `teacher_ms` is on the target at the workload."""
+    """One search, once its teacher is ready and timed: `teacher_ms`, by precision, on the target at the workload."""
 
     settings: SearchSettings
     ground: Ground
     teacher: Teacher
-    teacher_ms: float
+    teacher_ms: Mapping[str, float]
     run: RunFolder
     progress: Progress
 
@@ -58,8 +60,9 @@ class Context:
 
     @property
     def candidates(self) -> int:
-        """Tried in each episode."""
-        return self.method.candidates or self.effort.candidates
+        """Tried in each episode; precisions that are to be chosen from share what one would have."""
+        all_together = self.method.candidates or self.effort.candidates
+        return -(-all_together // len(self.ground.scorings))
 
     @property
     def recipe(self) -> Recipe:
@@ -98,10 +101,10 @@ class Context:
         with SampleStore(self.run.path / STORE_FILE) as store:
             yield store
 
-    def time(self, items: Mapping[str, Item]) -> dict[str, Measurement]:
+    def time(self, items: Mapping[str, Item], workload: Workload) -> dict[str, Measurement]:
         """Measurements by key on the target; what an earlier start measured under a key is not measured again."""
         with self.store() as store:
-            return time_items(items, self.ground.target, self.ground.workload, self.settings.seed, self.progress, store)
+            return time_items(items, self.ground.target, workload, self.settings.seed, self.progress, store)
 
     def result_folder(self, label: str) -> Path:
         """Where a budget's student goes."""

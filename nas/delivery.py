@@ -133,7 +133,7 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
             items |= {name: item for name, item in graph_files(folder, forms).items() if item != own}
         # Fresh keys: what was measured before the distillation belongs to another mood of the machine.
         mark = item_key(own)
-        timed = context.time({f"{name} at the end, {mark}": item for name, item in items.items()})
+        timed = context.time({f"{name} at the end, {mark}": item for name, item in items.items()}, budget.workload)
         return {name: timed[f"{name} at the end, {mark}"].to_json() for name in items}
 
     found = context.run.stage(export_stage(budget, finalist), run)

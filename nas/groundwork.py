@@ -9,10 +9,8 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
-from devices.measurement import Measurement
-from devices.store import SampleStore
 from devices.target import open_target
-from devices.workload import Workload
+from devices.workload import Precision, Workload
 from distill.checkpoints import load_tokenizer
 from distill.encoding import encode
 from distill.fitting import fitted_order, fitting_length
@@ -22,32 +20,29 @@ from distill.recipe_file import RECIPES
 from distill.sources import Looked, check_teacher, find_source
 from distill.stock_teachers import stock_type
 from distill.tasks import Task, load_task
-from export.items import Item
 from nas.budget import Budget
-from nas.limits import limited_form
+from nas.device import device_profile, in_each, time_items
+from nas.limits import file_form
 from nas.members import Members
 from nas.methods import METHODS
 from nas.scoring import Scoring, require_feasible
 from nas.settings import SearchSettings
 from nas.supernet_work import supernet_work
-from nas.use import used_head
-from profiler.processes import FINAL_POLICY, measure_items
-from profiler.profile import Profile, check_profile, find_profile, load_profile, profile_device
-from profiler.workloads import WorkloadRange
+from nas.use import used_as_encoder, used_head
+from profiler.profile import Profile
 from runs.errors import UserError
 from runs.progress import Progress
 from students.space import space
 from students.spec import Head, StudentSpec
 from students.stock_encoders import STOCK_ENCODERS
 
-PREFERRED_TARGET = "onnxruntime"
-"""Profiled first on a machine without any profile: it runs the file that is shipped."""
+CHOICES: tuple[Precision, ...] = ("fp32", "int8")
+"""Precisions that `--precision auto` tries."""
 
 COVERED_SHARE = 99.0
 """Percentile of the tokenised training lengths that `auto` makes room for."""
 
 LENGTH_STEP = 16
-PROCESSES = 3
 
 
 @dataclass(frozen=True)
@@ -65,9 +60,15 @@ class Ground:
     profile: Profile
     target: str
     workload: Workload
-    scoring: Scoring
+    members: Members
+    scorings: Mapping[Workload, Scoring]
+    """By workload: there are several where the precision is to be chosen."""
     budgets: tuple[Budget, ...]
     profile_seconds: float
+
+    def scoring(self, budget: Budget) -> Scoring:
+        """How members are scored for a budget."""
+        return self.scorings[budget.workload]
 
 
 def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | None = None) -> Ground:
@@ -85,6 +86,11 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
         raise UserError(
             f"the data {task.source} is a task of kind {task.kind!r}, and a search does not know models that write on "
             "yet: distil a student of a shape you choose with distill-student, or search with --task masked-lm."
+        )
+    if settings.precision_auto and used_as_encoder(task.kind):
+        raise UserError(
+            f"--precision auto chooses by answers, and the files of a {task.kind} student have none: search with "
+            "--precision fp32 or --precision int8."
         )
     progress.say(f"data: {task.name}, {task.kind} ({task.licence}), {task.source}")
     method = METHODS[settings.method]
@@ -105,7 +111,8 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
             f"{inputs.maximum_positions} tokens: give a shorter one."
         )
     start = perf_counter()
-    found, target = device_profile(profile or settings.profile, settings.target, workload, progress)
+    precisions = CHOICES if settings.precision_auto else (workload.precision,)
+    found, target = device_profile(profile or settings.profile, settings.target, workload, progress, precisions)
     seconds = perf_counter() - start
     head = kind.head_for(task.label_names)
     members = Members(space(settings.space), **asdict(inputs), head=used_head(head))
@@ -113,17 +120,8 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     shape = replace(teacher.cut_from, head=head)
     if method.preparation == "supernet":
         supernet_work(members, shape)
-    disturbance = found.disturbance(workload)
-    limits = settings.limits(limited_form(open_target(target).artifact, workload).precision)
-    scoring = Scoring(members, found.predictor, workload, disturbance, limits, method.rule)
-    budgets = tuple(Budget(workload, float(budget)) for budget in settings.budgets_ms)
-    fastest = scoring.fastest(settings.seed)
-
-    def measure(spec: StudentSpec) -> float:
-        progress.say("timing the fastest possible student, for the prediction says that no student fits")
-        return time_items({"fastest": spec}, target, workload, settings.seed, progress)["fastest"].p50_ms
-
-    require_feasible(budgets, fastest, measure, target, settings.space)
+    scorings = {one: _scoring(settings, members, found, target, one) for one in in_each(workload, precisions)}
+    budgets = _feasible_budgets(settings, scorings, target, progress)
     return Ground(
         task=task,
         head=head,
@@ -133,10 +131,51 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
         profile=found,
         target=target,
         workload=workload,
-        scoring=scoring,
+        members=members,
+        scorings=scorings,
         budgets=budgets,
         profile_seconds=seconds,
     )
+
+
+def _scoring(settings: SearchSettings, members: Members, profile: Profile, target: str, workload: Workload) -> Scoring:
+    limits = settings.limits(file_form(open_target(target).artifact, workload).precision)
+    rule = METHODS[settings.method].rule
+    return Scoring(members, profile.predictor, workload, profile.disturbance(workload), limits, rule)
+
+
+def _feasible_budgets(
+    settings: SearchSettings, scorings: Mapping[Workload, Scoring], target: str, progress: Progress
+) -> tuple[Budget, ...]:
+    """A budget for each number of milliseconds and each workload that a student can keep it in.
+
+    Raises `UserError` for milliseconds that no student keeps in any.
+    """
+    budgets: list[Budget] = []
+    for budget_ms in settings.budgets_ms:
+        reasons: list[UserError] = []
+        for workload, scoring in scorings.items():
+            budget = Budget(workload, float(budget_ms), len(scorings) > 1)
+            try:
+                _require_feasible(settings, budget, scoring, target, progress)
+                budgets.append(budget)
+            except UserError as problem:
+                reasons.append(problem)
+        if len(reasons) == len(scorings):
+            raise reasons[-1]
+        for reason in reasons:
+            progress.say(f"searching without a precision: {reason}")
+    return tuple(budgets)
+
+
+def _require_feasible(
+    settings: SearchSettings, budget: Budget, scoring: Scoring, target: str, progress: Progress
+) -> None:
+    def measure(spec: StudentSpec) -> float:
+        progress.say("timing the fastest possible student, for the prediction says that no student fits")
+        return time_items({"fastest": spec}, target, scoring.workload, settings.seed, progress)["fastest"].p50_ms
+
+    require_feasible([budget], scoring.fastest(settings.seed), measure, target, settings.space)
 
 
 def _looked_at(source: str | None, task: Task, recipe: Recipe, progress: Progress) -> Looked:
@@ -152,33 +191,6 @@ def _looked_at(source: str | None, task: Task, recipe: Recipe, progress: Progres
     return check_teacher(source, task, recipe, progress)
 
 
-def device_profile(
-    folder: Path | None, target: str | None, workload: Workload, progress: Progress
-) -> tuple[Profile, str]:
-    """The profile to search with, and the target it is of: the one given, else this machine's, else a new one.
-
-    Raises `UserError` for a profile of another target than asked for, or of a device that is not this one.
-    """
-    if folder is None and target is not None and not open_target(target).clocked:
-        # What replays a profile names the folder of that profile.
-        folder = Path(target.partition(":")[2])
-    if folder is None:
-        found = find_profile(target, workload)
-        if found is None:
-            name = target or PREFERRED_TARGET
-            progress.say(f"this machine has no profile of {name} for {workload.key} yet: profiling it first")
-            found = profile_device(name, WorkloadRange.of(workload), progress=progress)
-    else:
-        found = load_profile(Path(folder))
-    used = target or found.target
-    if open_target(used).stands_for != found.target:
-        raise UserError(f"the profile {found.folder} is of {found.target}, not of {used}: name one of the two.")
-    open_target(used).check(workload)
-    check_profile(found, used)
-    progress.say(f"using the profile of {found.target} in {found.folder}")
-    return found, used
-
-
 def automatic_length(lengths: npt.NDArray[np.int64], maximum: int) -> int:
     """Tokens that 99 % of texts of `lengths` tokens [n] fit into, rounded up to a multiple of 16.
 
@@ -186,18 +198,3 @@ def automatic_length(lengths: npt.NDArray[np.int64], maximum: int) -> int:
     """
     covered = float(np.percentile(lengths, COVERED_SHARE))
     return min(maximum, LENGTH_STEP * ceil(covered / LENGTH_STEP))
-
-
-def time_items(
-    items: Mapping[str, Item],
-    target: str,
-    workload: Workload,
-    seed: int,
-    progress: Progress,
-    store: SampleStore | None = None,
-) -> dict[str, Measurement]:
-    """Measurements by key over three processes; for a promise, not for a fit. `store` remembers samples."""
-    measured = measure_items(
-        items, target, [workload], FINAL_POLICY, processes=PROCESSES, seed=seed, progress=progress, store=store
-    )
-    return {key: measured[key, workload] for key in items}

@@ -51,6 +51,9 @@ class Limits:
         return f"{reason} the space {members.space.name} {found}: allow more, or choose another --space."
 
 
-def limited_form(kind: ArtifactKind, workload: Workload) -> Form:
-    """The file that a limit is about: the one its target runs, or `student.onnx` where that runs checkpoints."""
-    return graph_form(kind, workload) if kind in GRAPH_FORMS else Form()
+def file_form(kind: ArtifactKind, workload: Workload) -> Form:
+    """The file that stands for a student in a workload's precision: the one its target runs, or where that runs
+    checkpoints the portable one."""
+    if kind in GRAPH_FORMS:
+        return graph_form(kind, workload)
+    return Form(precision="int8") if workload.precision == "int8" else Form()

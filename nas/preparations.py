@@ -33,7 +33,7 @@ def supernet(context: Context) -> dict[str, Any]:
     """One model of which every member of the space is a part, taught part by part with the method's recipe."""
     steps, parts = (
         context.effort.supernet_steps,
-        parts_of_space(replace(context.ground.scoring.members, head=context.ground.head)),
+        parts_of_space(replace(context.ground.members, head=context.ground.head)),
     )
     assert context.supernet is not None
     teach_supernet(

@@ -25,12 +25,28 @@ def write_report(
     budgets: Sequence[Budget],
     verdicts: Sequence[dict[str, Any]],
     fronts: Sequence[Sequence[dict[str, Any]]],
+    choices: Sequence[dict[str, Any]],
 ) -> None:
-    """Write one HTML file with a chapter a budget; each has a verdict and a front (`nas.front`)."""
-    report = Report("Search for " + ", ".join(f"{budget.latency_ms:g} ms" for budget in budgets))
+    """Write one HTML file with a chapter a budget; each has a verdict and a front (`nas.front`).
+
+    `choices` are those among precisions (`nas.choice`).
+    """
+    report = Report("Search for " + ", ".join(dict.fromkeys(f"{budget.latency_ms:g} ms" for budget in budgets)))
+    for choice in choices:
+        if choice["tried"]:
+            _choice(report, choice)
     for budget, verdict, front in zip(budgets, verdicts, fronts, strict=True):
         _chapter(report, run, budget, verdict, front)
     report.write(path)
+
+
+def _choice(report: Report, choice: dict[str, Any]) -> None:
+    report.text(
+        f"Of these, {choice['chosen']} is chosen: its file answers the validation split best, and each keeps its "
+        "milliseconds or gives way to one that does."
+    )
+    names = tuple(choice["tried"][0])
+    report.table(names, [[row[name] for name in names] for row in choice["tried"]])
 
 
 def _chapter(

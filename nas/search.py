@@ -1,6 +1,7 @@
 """The whole chain: from a budget in milliseconds to verified students, resumable at any moment."""
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from distill.recipe_file import RECIPES
 from distill.teachers import prepare_teacher
 from nas.budget import Budget
 from nas.candidates import finalists_of, time_finalists, try_candidates
+from nas.choice import choose
 from nas.conclusion import baselines_on_test, conclude
 from nas.context import RESULTS, WORK, Context, used_teacher
 from nas.delivery import Delivered, deliver, distil_finalists, distillation_stage, export_stage
+from nas.device import time_items
 from nas.estimate import Forecast, forecast
 from nas.front import FRONT, front_of, write_front
-from nas.groundwork import Ground, lay_ground, time_items
+from nas.groundwork import Ground, lay_ground
 from nas.methods import METHODS, Method
 from nas.preparations import PREPARATIONS
 from nas.report import REPORT_FILE, write_report
@@ -53,16 +56,13 @@ def search(settings: SearchSettings, progress: Progress | None = None) -> list[V
             finished = run.stage("verdicts", partial(_search, settings, ground, run, progress))
         else:
             progress.say(f"this search is finished; its results are in {folder}")
-        labels = [Budget(settings.workload, budget).label for budget in settings.budgets_ms]
-        return [
-            {**verdict, "folder": str(folder / RESULTS / label)}
-            for label, verdict in zip(labels, finished["verdicts"], strict=True)
-        ]
+        return [{**verdict, "folder": str(folder / RESULTS / verdict["label"])} for verdict in finished["verdicts"]]
 
 
 def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: Progress) -> dict[str, Any]:
     profile = run.stage("profile", lambda: {"folder": str(ground.profile.folder), "seconds": ground.profile_seconds})
     _require_same_data(run, ground)
+    ground = _as_begun(run, ground)
     plan = _forecast(settings, ground)
     names = " and ".join(budget.label for budget in ground.budgets)
     progress.say(f"searching the space {settings.space} for {names} on {ground.target}: {plan.left({})}")
@@ -70,6 +70,7 @@ def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: 
     progress.say(plan.left(_done(run, ground.budgets)))
     run.stage(PREPARED, partial(PREPARATIONS[context.method.preparation], context))
     delivered = [(budget, _student(context, budget, plan)) for budget in ground.budgets]
+    chosen = [_chosen(context, delivered, budget_ms) for budget_ms in settings.budgets_ms]
     # Nothing is chosen after this line: the test split is read here for the first time.
     baselines = run.stage("test baselines", partial(baselines_on_test, context))
     verdicts = []
@@ -85,18 +86,36 @@ def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: 
         conclusion = partial(conclude, context, budget, student, baselines, seconds)
         verdicts.append(run.stage(f"{budget.label} verdict", conclusion))
     fronts = [_front(context, budget) for budget in ground.budgets]
-    write_report(run.path / REPORT_FILE, run, ground.budgets, verdicts, fronts)
+    write_report(run.path / REPORT_FILE, run, ground.budgets, verdicts, fronts, chosen)
     shutil.rmtree(run.path / WORK, ignore_errors=True)
-    return {"verdicts": verdicts}
+    by_label = dict(zip([budget.label for budget in ground.budgets], verdicts, strict=True))
+    return {"verdicts": [{"label": one["chosen"], **by_label[one["chosen"]], "tried": one["tried"]} for one in chosen]}
+
+
+def _chosen(context: Context, delivered: list[tuple[Budget, Delivered]], budget_ms: float) -> dict[str, Any]:
+    """Which of the budgets of so many milliseconds counts: of one, that."""
+    found = [(budget, student) for budget, student in delivered if budget.latency_ms == budget_ms]
+    if not context.settings.precision_auto:
+        return {"chosen": found[0][0].label, "tried": []}
+    return context.run.stage(f"{budget_ms:.12g}ms precision", partial(choose, context, found))
 
 
 def _front(context: Context, budget: Budget) -> list[dict[str, Any]]:
     """The trials on a budget's front, whose shapes are left in the run folder."""
-    searched, members = context.run.result(f"{budget.label} search"), context.ground.scoring.members
+    searched, members = context.run.result(f"{budget.label} search"), context.ground.members
     assert searched is not None
     front = front_of(searched["trials"], members)
     write_front(context.run.path / FRONT / budget.label, front, members)
     return front
+
+
+def _as_begun(run: RunFolder, ground: Ground) -> Ground:
+    """The ground with the budgets that the run began with: which precisions are hopeless may be a matter of noise."""
+    begun = run.stage("budgets", lambda: {"labels": [budget.label for budget in ground.budgets]})["labels"]
+    milliseconds = dict.fromkeys(budget.latency_ms for budget in ground.budgets)
+    several = len(ground.scorings) > 1
+    every = [Budget(workload, ms, several) for ms in milliseconds for workload in ground.scorings]
+    return replace(ground, budgets=tuple(budget for budget in every if budget.label in begun))
 
 
 def _require_same_data(run: RunFolder, ground: Ground) -> None:
@@ -115,18 +134,19 @@ def _with_teacher(settings: SearchSettings, ground: Ground, run: RunFolder, prog
     def time() -> dict[str, Any]:
         progress.say(f"timing the teacher on {ground.target}")
         item = {"teacher": used_teacher(run, teacher)}
-        timed = time_items(item, ground.target, ground.workload, settings.seed, progress)
-        return {"p50_ms": timed["teacher"].p50_ms}
+        timed = {one: time_items(item, ground.target, one, settings.seed, progress) for one in ground.scorings}
+        return {one.precision: found["teacher"].p50_ms for one, found in timed.items()}
 
     stored = run.stage("teacher", prepare)
     teacher = prepare_teacher(settings.teacher, ground.task, Progress(quiet=True), training=fitting)
     if teacher.content_hash != stored["content_hash"]:
         raise UserError(f"the teacher {teacher.name} has changed since this search began: give another --output.")
-    teacher_ms = run.stage("teacher latency", time)["p50_ms"]
+    teacher_ms = run.stage("teacher latency", time)
     for budget in ground.budgets:
-        if teacher_ms <= budget.latency_ms:
+        itself_ms = teacher_ms[budget.workload.precision]
+        if itself_ms <= budget.latency_ms:
             progress.say(
-                f"the teacher itself takes {teacher_ms:.2f} ms and fits {budget.label} already; a student can only be "
+                f"the teacher itself takes {itself_ms:.2f} ms and fits {budget.label} already; a student can only be "
                 "smaller and faster"
             )
     return Context(settings, ground, teacher, teacher_ms, run, progress)
@@ -163,7 +183,7 @@ def _preparing(method: Method, ground: Ground) -> tuple[str, float] | None:
     """The stage of a method's preparation, and how many times the teacher's work a step of it takes."""
     if method.preparation == "none":
         return None
-    return PREPARED, supernet_work(ground.scoring.members, ground.teacher_spec)
+    return PREPARED, supernet_work(ground.members, ground.teacher_spec)
 
 
 def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:

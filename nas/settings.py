@@ -24,7 +24,8 @@ class SearchSettings:
 
     `target` None: the profile's; `profile` None: this machine's by rule; `teacher`, `data` None: the embedded default;
     `output` None: `tailorbird-<hash of the settings>` in the current folder. With `sequence_length_auto` the
-    workload's length is replaced by what 99 % of the training texts fit into.
+    workload's length is replaced by what 99 % of the training texts fit into; with `precision_auto` a student is sought
+    in each precision of `nas.groundwork.CHOICES`, and the best of them is chosen.
     """
 
     budgets_ms: tuple[float, ...]
@@ -44,6 +45,7 @@ class SearchSettings:
     seed: int = 0
     output: Path | None = None
     sequence_length_auto: bool = False
+    precision_auto: bool = False
 
     def check(self) -> None:
         """Raise `UserError` for whatever can be seen to be wrong without loading a model or data."""
@@ -71,6 +73,7 @@ class SearchSettings:
             "budgets_ms": [float(budget) for budget in self.budgets_ms],
             "workload": self.workload.to_json(),
             "sequence_length_auto": self.sequence_length_auto,
+            "precision_auto": self.precision_auto,
             "target": self.target,
             "profile": None if self.profile is None else str(Path(self.profile).absolute()),
             "teacher": self.teacher,

@@ -131,13 +131,13 @@ def check_profile(profile: Profile, target: str) -> None:
         )
 
 
-def find_profile(target: str | None, workload: Workload) -> Profile | None:
+def find_profile(target: str | None, *workloads: Workload) -> Profile | None:
     """This machine's profile for `target`, or where none is named its only one or the first in `PREFERENCE`.
 
-    Only profiles within whose range the workload lies and whose fingerprint still holds are considered; of several the
-    most thorough, then the newest. None where there is none.
+    Only profiles within whose range all the workloads lie and whose fingerprint still holds are considered; of several
+    the most thorough, then the newest. None where there is none.
     """
-    found = [profile for profile in _home_profiles() if profile.workloads.holds(workload)]
+    found = [profile for profile in _home_profiles() if all(map(profile.workloads.holds, workloads))]
     if target is not None:
         found = [profile for profile in found if profile.target == target]
     valid = [profile for profile in found if _still_valid(profile)]

@@ -81,7 +81,7 @@ def predict_latency(
     quiet: options.Quiet = False,
 ) -> dict[str, Any]:
     """Predict the latency of students from a device profile, without running them."""
-    from nas.groundwork import device_profile
+    from nas.device import device_profile
     from runs.progress import Progress
     from tailorbird.inputs import one_workload, read_outline, too_long
 
@@ -127,7 +127,9 @@ def nas_search(
     sequence_length: Annotated[
         str, typer.Option(help="Tokens of one example, or `auto`: what 99 % of the training texts fit into.")
     ] = "128",
-    precision: options.Precision = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32, int8, or another that the target has; auto: the better of fp32 and int8.")
+    ] = "fp32",
     method: Annotated[
         str,
         typer.Option(
@@ -158,8 +160,9 @@ def nas_search(
     length = length_or_auto(sequence_length)
     settings = SearchSettings(
         budgets_ms=tuple(budget_ms),
-        workload=one_workload(batch_size, length or 128, threads, precision),
+        workload=one_workload(batch_size, length or 128, threads, "fp32" if precision == "auto" else precision),
         sequence_length_auto=length is None,
+        precision_auto=precision == "auto",
         target=target,
         profile=profile,
         teacher=teacher,

@@ -28,6 +28,7 @@ def _verdict(verdict: Result) -> None:
             f"{ms(teacher['latency_ms'])}{_timed(teacher['timed_as'])}",
         ],
         ["student", f"{_shape(student['spec'])}: {student['parameters'] / 1e6:.1f} M"],
+        *_precision(verdict.get("tried", []), score["metric"]),
         *_limits(verdict["limits"]),
         ["speed-up", f"{verdict['speedup']:.2f}×"],
         [
@@ -57,6 +58,11 @@ def _verdict(verdict: Result) -> None:
     table("Verdict", ["", ""], rows, figures=False)
     if "folder" in verdict:
         print(f"Student, files and report: {verdict['folder']}")
+
+
+def _precision(tried: list[Result], metric: str) -> list[list[str]]:
+    found = [f"{row['precision']} {score_text(metric, row['validation'])}" for row in tried]
+    return [["precision", f"chosen by the answers on validation: {', '.join(found)}"]] if found else []
 
 
 def _limits(limits: Result) -> list[list[str]]:

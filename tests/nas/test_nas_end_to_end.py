@@ -88,7 +88,8 @@ def test_the_verdict_says_everything_and_is_on_disk(world: World, finished: tupl
     result = Path(verdict["folder"])
     assert result == folder / "students/2ms"
     stored = read_json(result / "verdict.json")
-    assert stored == {name: value for name, value in verdict.items() if name != "folder"}
+    assert stored == {name: value for name, value in verdict.items() if name not in ("folder", "label", "tried")}
+    assert verdict["label"] == "2ms" and verdict["tried"] == []
     assert stored["budget_ms"] == 2.0 and stored["target"] == world.settings.target
     assert stored["workload"] == WORKLOAD.to_json() and stored["device"]["target"] == "onnxruntime"
     assert (stored["method"], stored["effort"], stored["seed"]) == ("kd-nas", "tiny", 0)

@@ -55,7 +55,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchSettings:
     monkeypatch.setitem(EFFORTS._entries, TINY.name, TINY)
     monkeypatch.setattr(Effort, "fitting", lambda self, kind: TRAINING)
     # Files are timed for real, but nothing hangs on how fast they are.
-    monkeypatch.setattr("nas.groundwork.PROCESSES", 1)
+    monkeypatch.setattr("nas.device.PROCESSES", 1)
     members = tmp_path / "space.yaml"
     members.write_text(SPACE)
     return SearchSettings(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from time import time
@@ -16,7 +17,7 @@ from devices.fingerprint import SCHEMA, fingerprint
 from devices.measurement import Sample
 from devices.store import SampleStore
 from devices.target import open_target
-from devices.workload import Workload
+from devices.workload import Precision, Workload
 from distill.local_data import load_local
 from export.items import item_key, item_to_json
 from export.lowering import LOWERING_VERSION
@@ -101,8 +102,9 @@ def make_space(path: Path) -> Path:
     return path
 
 
-def make_profile(folder: Path, space_file: Path) -> Path:
-    """A finished profile whose device takes 1 ms and what the FLOPs cost, and 5 % more; no clock was read for it."""
+def make_profile(folder: Path, space_file: Path, precisions: tuple[Precision, ...] = ("fp32",)) -> Path:
+    """A finished profile whose device takes 1 ms and what the FLOPs cost, in int8 half as much, and 5 % more; no clock
+    was read for it."""
     members = space(str(space_file))
     codes = members.sample(60, np.random.default_rng(1))
     specs = members.decode(codes, vocabulary_size=33, maximum_positions=32, token_types=2, head=Head())
@@ -112,23 +114,25 @@ def make_profile(folder: Path, space_file: Path) -> Path:
     observations = []
     with SampleStore(folder / STORE_FILE) as store:
         store.set_fingerprint(mark)
-        for number, spec in enumerate(dict.fromkeys(specs)):
-            latency = (1.0 + spec.flops(1, 16) / 5e5) * (1 + 0.01 * rng.standard_normal())
+        for (number, spec), precision in product(enumerate(dict.fromkeys(specs)), precisions):
+            workload = replace(WORKLOAD, precision=precision)
+            rate = {"fp32": 5e5, "int8": 1e6}[precision]
+            latency = (1.0 + spec.flops(1, 16) / rate) * (1 + 0.01 * rng.standard_normal())
             store.add_items({item_key(spec): item_to_json(spec)})
-            store.add(Sample(item_key(spec), WORKLOAD, 0, 0, latency * DISTURBANCE.usual, float(number)))
-            observations.append(Observation(spec.blocks(), True, WORKLOAD, latency))
+            store.add(Sample(item_key(spec), workload, 0, 0, latency * DISTURBANCE.usual, float(number)))
+            observations.append(Observation(spec.blocks(), True, workload, latency))
     LatencyPredictor.fit(observations).save(folder / PREDICTOR_FILE)
     device = {
         "schema": SCHEMA,
         "target": "onnxruntime",
         "fingerprint": mark.to_json(),
-        "workloads": WorkloadRange.of(WORKLOAD).to_json(),
+        "workloads": replace(WorkloadRange.of(WORKLOAD), precisions=precisions).to_json(),
         "effort": "quick",
         "seed": 0,
         "check": {},
         "features": FEATURES_MARK,
         "stability": {},
-        "disturbances": disturbances_to_json({(1, "fp32"): DISTURBANCE}),
+        "disturbances": disturbances_to_json({(1, precision): DISTURBANCE for precision in precisions}),
         "error_budget": {},
         "adapted_from": None,
         "seconds": 0.0,
