@@ -12,6 +12,9 @@ from rich.progress import Progress as Bars
 LINE_INTERVAL_SECONDS = 10.0
 """Away from a terminal, in a log file or a CI run, a task says where it is no more often than this."""
 
+LEAST_SHARE = 0.05
+"""Share of a task that its first units must be for the time left to be told by them."""
+
 SPEED_PERIOD_SECONDS = 300.0
 """Steps of training take seconds each; rich's own 30 s would see too few of them to tell the time left."""
 
@@ -96,11 +99,13 @@ class _Lines:
         self._done = self._first = done
         self._clock = clock
         self._start = self._last = clock()
+        self._begun: tuple[float, int] | None = None
         self._spoke = False
 
     def advance(self, n: int = 1) -> None:
         self._done += n
         now = self._clock()
+        self._begun = self._begun or (now, self._done)
         if now - self._last >= LINE_INTERVAL_SECONDS:
             self._last, self._spoke = now, True
             self._progress.say(f"{self._label}: {self._done}/{self._total}, {self._time_left(now)}")
@@ -112,10 +117,14 @@ class _Lines:
             self._progress.say(f"{self._label}: {self._done}/{self._total}, took {took}")
 
     def _time_left(self, now: float) -> str:
-        fresh = self._done - self._first
-        if fresh <= 0:
-            return "time left unknown"
-        left = (now - self._start) / fresh * max(0, self._total - self._done)
+        assert self._begun is not None
+        since, done = self._begun
+        if done == self._done:
+            # The first units alone: what came before them, such as starting processes, comes once.
+            if self._done - self._first < LEAST_SHARE * (self._total - self._first):
+                return "time left unknown"
+            since, done = self._start, self._first
+        left = (now - since) / (self._done - done) * max(0, self._total - self._done)
         return f"about {duration_text(left)} left"
 
 

@@ -38,6 +38,25 @@ def test_lines_come_at_most_every_ten_seconds_and_tell_the_time_left():
     ]
 
 
+def test_what_comes_before_the_first_unit_is_not_counted_again():
+    clock = Clock()
+    progress, out = logged(clock)
+    with progress.task("measuring", total=100) as task:
+        clock.seconds += 30  # processes start
+        task.advance()
+        for _ in range(4):
+            clock.seconds += 10
+            task.advance(10)
+    assert out.getvalue().splitlines() == [
+        "measuring: 1/100, time left unknown",
+        "measuring: 11/100, about 1 min 29 s left",
+        "measuring: 21/100, about 1 min 19 s left",
+        "measuring: 31/100, about 1 min 09 s left",
+        "measuring: 41/100, about 59 s left",
+        "measuring: 41/100, took 1 min 10 s",
+    ]
+
+
 def test_a_short_task_is_not_worth_a_line():
     clock = Clock()
     progress, out = logged(clock)
