@@ -89,8 +89,9 @@ class Regression(TaskKind):
         return logits, labels.float()
 
     def divergence(self, logits: Array, teacher: Array, encoded: Encoded) -> float:
-        """Mean squared difference of the answers."""
-        return float(np.mean((logits.astype(np.float64) - teacher) ** 2))
+        """Mean squared difference of the answers, as a share of the variance of the teacher's: no scale changes it."""
+        theirs = np.asarray(teacher, dtype=np.float64)
+        return float(np.mean((logits - theirs) ** 2) / (theirs.var() or 1.0))
 
     def scores(self, logits: Array, labels: Array, context: Any = None) -> Mapping[str, float]:
         answers = logits[:, 0]

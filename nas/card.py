@@ -17,9 +17,9 @@ def model_card(verdict: dict[str, Any]) -> str:
     data, score, latency, student = (verdict[key] for key in ("data", "score", "latency_ms", "student"))
     workload, schedule, teacher, device = (verdict[key] for key in ("workload", "schedule", "teacher", "device"))
     spec = StudentSpec.from_json(student["spec"])
-    gap = "the task decides nothing: bag-of-words matches the teacher"
+    gap = "Bag-of-words matches the teacher, so that the task decides nothing."
     if score["gap_kept"] is not None:
-        gap = f"{100 * score['gap_kept']:.1f} % of the gap from bag-of-words to the teacher"
+        gap = f"The student keeps {100 * score['gap_kept']:.1f} % of the gap from bag-of-words to the teacher."
     low, high = latency["interval"]
     layers = [
         f"| {number} | {layer.heads} | {layer.qkv_width} | {layer.ffn_width} | {layer.activation} |"
@@ -55,7 +55,7 @@ def model_card(verdict: dict[str, Any]) -> str:
         f"| student | {score_text(score['metric'], score['student'])} |",
         f"| bag-of-words | {score_text(score['metric'], score['bag_of_words'])} |",
         "",
-        f"The student keeps {gap}. The test split was read once, after the search.",
+        f"{gap} The test split was read once, after the search.",
         "",
         "## Latency",
         "",
@@ -68,7 +68,7 @@ def model_card(verdict: dict[str, Any]) -> str:
         f"{workload['sequence_length']} tokens, {workload['threads']} thread(s), {workload['precision']}; the median "
         f"over three fresh processes, noise floor {latency['noise_floor_percent']:.1f} %.",
         "",
-        "| file | precision | size | ONNX Runtime | label agreement |",
+        "| file | precision | size | ONNX Runtime | agreement |",
         "|---|---|---|---|---|",
         *files,
         "",
@@ -88,7 +88,8 @@ def model_card(verdict: dict[str, Any]) -> str:
     if used_as_encoder(verdict["task"]):
         lines += [
             "",
-            "Milliseconds and files are those of its encoder, whose hidden states are what a task reads. "
+            "Milliseconds, weights and files are those of its encoder, whose hidden states are what a task reads. A "
+            "file agrees on a text where the cosine of its states and the checkpoint's is at least 0.98. "
             "`distill-student --initialization FOLDER` starts a student of a task from this folder.",
         ]
     return "\n".join(lines) + "\n"

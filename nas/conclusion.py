@@ -12,13 +12,17 @@ from export.verify import Batch, Parity, compare, run_graph, run_model, text_bat
 from nas.budget import Budget
 from nas.card import CARD_FILE, model_card
 from nas.context import Context
-from nas.delivery import CHECKPOINT, FILES_TARGET, Delivered, checkpoint_of, delivered_forms, graph_files
+from nas.delivery import FILES_TARGET, Delivered, delivered_forms, graph_files
 from nas.device import time_items
 from nas.limits import file_form
-from nas.use import timed_as
+from nas.result_folder import CHECKPOINT, checkpoint_of
+from nas.use import timed_as, used_as_encoder
 from nas.verdict import Circumstances, FileFacts, Scores, TeacherFacts, build_verdict, write_verdict
 from runs.files import write_bytes_atomic
 from students.bert import load_model
+
+ENCODED_TEXTS = 200
+"""Texts on which encoders are compared with their files."""
 
 
 def baselines_on_test(context: Context) -> dict[str, Any]:
@@ -44,7 +48,11 @@ def conclude(
     task, longest, tokenizer = ground.task, teacher.maximum_length, teacher.tokenizer()
     scored = evaluate(load_model(folder / CHECKPOINT), tokenizer, task.test, longest, task.kind, task.label_names)
     forms = delivered_forms(ground.target, budget.workload)
-    parities = _parities(folder, forms, text_batches(tokenizer, task.test.given(), maximum_length=longest))
+    texts = task.test.given()
+    if used_as_encoder(task.kind):
+        # Every number of every hidden state is compared: some texts are enough, and all would fill the memory.
+        texts = texts[:: -(-len(texts) // ENCODED_TEXTS)]
+    parities = _parities(folder, forms, text_batches(tokenizer, texts, maximum_length=longest))
     timed = _file_times(context, budget, delivered, forms)
     files = [
         FileFacts(file, (folder / file).stat().st_size, form.precision, timed[file], parities[file].agreement)

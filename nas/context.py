@@ -61,8 +61,7 @@ class Context:
     @property
     def candidates(self) -> int:
         """Tried in each episode; precisions that are to be chosen from share what one would have."""
-        all_together = self.method.candidates or self.effort.candidates
-        return -(-all_together // len(self.ground.scorings))
+        return tried_at_once(self.method, self.effort, len(self.ground.scorings))
 
     @property
     def recipe(self) -> Recipe:
@@ -113,6 +112,11 @@ class Context:
     def work_folder(self, label: str) -> Path:
         """Where a budget's students are while they are made."""
         return self.run.path / WORK / label
+
+
+def tried_at_once(method: Method, effort: Effort, precisions: int) -> int:
+    """Candidates of an episode in each of so many precisions."""
+    return -(-(method.candidates or effort.candidates) // precisions)
 
 
 def used_teacher(run: RunFolder, teacher: Teacher) -> Item:

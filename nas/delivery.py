@@ -20,10 +20,10 @@ from nas.budget import Budget
 from nas.candidates import finalists_of, further_finalists
 from nas.context import Context
 from nas.finalists import Finalist
-from nas.use import ENCODER, used_checkpoint
+from nas.result_folder import CHECKPOINT, ENCODER, checkpoint_of
+from nas.use import used_checkpoint
 from runs.files import folder_atomic
 
-CHECKPOINT = "student"
 CALIBRATION_TEXTS = 256
 """Training texts from which rounding learns how far numbers reach."""
 
@@ -154,11 +154,6 @@ def delivered_forms(target: str, workload: Workload) -> dict[str, Form]:
 def graph_files(folder: Path, names: Iterable[str]) -> dict[str, Item]:
     """The exported files of a result folder by name."""
     return {name: GraphFile(folder / name) for name in names}
-
-
-def checkpoint_of(folder: Path) -> Path:
-    """The checkpoint in a result folder that its files are made of."""
-    return folder / (ENCODER if (folder / ENCODER).is_dir() else CHECKPOINT)
 
 
 def target_artifact(folder: Path, target: str, workload: Workload) -> Item:

@@ -104,7 +104,10 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     if settings.sequence_length_auto:
         length = automatic_length(lengths, inputs.maximum_positions)
         workload = replace(workload, sequence_length=length)
-        progress.say(f"99 % of the training texts fit into {length} tokens, so that is the sequence length")
+        what = (
+            "texts are read in blocks of" if isinstance(kind, LanguageModel) else "99 % of the training texts fit into"
+        )
+        progress.say(f"{what} {length} tokens, so that is the sequence length")
     if workload.sequence_length > inputs.maximum_positions:
         raise UserError(
             f"--sequence-length is {workload.sequence_length}, and the teacher {teacher.found.name} reads at most "
@@ -118,8 +121,9 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     members = Members(space(settings.space), **asdict(inputs), head=used_head(head))
     assert teacher.cut_from is not None
     shape = replace(teacher.cut_from, head=head)
+    _require_cuttable(teacher.found.name, shape)
     if method.preparation == "supernet":
-        supernet_work(members, shape)
+        supernet_work(replace(members, head=head), shape)
     scorings = {one: _scoring(settings, members, found, target, one) for one in in_each(workload, precisions)}
     budgets = _feasible_budgets(settings, scorings, target, progress)
     return Ground(
@@ -136,6 +140,15 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
         budgets=budgets,
         profile_seconds=seconds,
     )
+
+
+def _require_cuttable(name: str, shape: StudentSpec) -> None:
+    if shape.embedding_width != shape.hidden_width:
+        raise UserError(
+            f"the teacher {name} has words of {shape.embedding_width} channels under layers of {shape.hidden_width}, "
+            "and no member of a space can be cut from it, since their words are as wide as their layers: give another "
+            "--teacher, or distil a student with an `embedding_width` of its own with distill-student."
+        )
 
 
 def _scoring(settings: SearchSettings, members: Members, profile: Profile, target: str, workload: Workload) -> Scoring:

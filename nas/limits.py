@@ -39,16 +39,21 @@ class Limits:
 
     def missed(self, members: Members, codes: Codes) -> str:
         """The sentence for limits that none of the codes keeps."""
-        least = int(members.parameters(codes).min())
+        space, more = f"the space {members.space.name}", "allow more, or choose another --space."
+        least, smallest = int(members.parameters(codes).min()), float(members.file_bytes(codes, self.precision).min())
         if self.parameters is not None and self.parameters < least:
-            reason = f"--max-parameters is {self.parameters:,}, and the smallest student of"
-            found = f"has {least:,}"
-        else:
-            assert self.file_bytes is not None
-            smallest = members.file_bytes(codes, self.precision).min() / MEGABYTE
-            reason = f"--max-file-mb is {self.file_bytes / MEGABYTE:g}, and the smallest {self.precision} file in"
-            found = f"has up to {smallest:.2f} MB"
-        return f"{reason} the space {members.space.name} {found}: allow more, or choose another --space."
+            return f"--max-parameters is {self.parameters:,}, and the smallest student of {space} has {least:,}: {more}"
+        assert self.file_bytes is not None
+        limit_mb = self.file_bytes / MEGABYTE
+        if self.file_bytes < smallest:
+            return (
+                f"--max-file-mb is {limit_mb:g}, and the smallest {self.precision} file in {space} has up to "
+                f"{smallest / MEGABYTE:.2f} MB: {more}"
+            )
+        return (
+            f"no student of {space} was found that keeps both --max-parameters {self.parameters} and --max-file-mb "
+            f"{limit_mb:g}: {more}"
+        )
 
 
 def file_form(kind: ArtifactKind, workload: Workload) -> Form:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from distill.curve_figure import curve_figure, read_learnt
 from nas.budget import Budget
 from nas.context import RESULTS
-from nas.delivery import CHECKPOINT
+from nas.result_folder import CHECKPOINT
 from nas.scoring import shape_text
 from nas.verdict import tried_text
 from runs.folder import RunFolder
@@ -42,8 +42,8 @@ def write_report(
 
 def _choice(report: Report, choice: dict[str, Any]) -> None:
     report.text(
-        f"Of these, {choice['chosen']} is chosen: its file answers the validation split best, and each keeps its "
-        "milliseconds or gives way to one that does."
+        f"Of these, {choice['chosen']} is chosen: of those that keep their milliseconds, or of all where none does, "
+        "its file answers the validation split best."
     )
     names = tuple(choice["tried"][0])
     report.table(names, [[row[name] for name in names] for row in choice["tried"]])
@@ -109,7 +109,7 @@ def verdict_rows(verdict: dict[str, Any]) -> list[tuple[str, object]]:
         ("share of the teacher's score kept", score["retained"]),
         ("share of the gap from bag-of-words kept", score["gap_kept"]),
         ("largest difference of the fp32 file", verdict["parity"]["max_abs_error"]),
-        ("its label agreement", verdict["parity"]["agreement"]),
+        ("its agreement", verdict["parity"]["agreement"]),
         ("data", f"{verdict['data']['name']}, {verdict['data']['licence']}, {verdict['data']['source']}"),
         ("teacher", f"{teacher['name']}, {teacher['licence']}"),
     ]

@@ -12,7 +12,7 @@ from nas.budget import Budget
 from nas.candidates import finalists_of, time_finalists, try_candidates
 from nas.choice import choose
 from nas.conclusion import baselines_on_test, conclude
-from nas.context import RESULTS, WORK, Context, used_teacher
+from nas.context import RESULTS, WORK, Context, tried_at_once, used_teacher
 from nas.delivery import Delivered, deliver, distil_finalists, distillation_stage, export_stage
 from nas.device import time_items
 from nas.estimate import Forecast, forecast
@@ -24,6 +24,7 @@ from nas.report import REPORT_FILE, write_report
 from nas.schedule import EFFORTS
 from nas.settings import SearchSettings as SearchSettings
 from nas.supernet_work import supernet_work
+from nas.use import used_head
 from runs.errors import UserError
 from runs.folder import RunFolder, open_run
 from runs.progress import Progress
@@ -56,7 +57,10 @@ def search(settings: SearchSettings, progress: Progress | None = None) -> list[V
             finished = run.stage("verdicts", partial(_search, settings, ground, run, progress))
         else:
             progress.say(f"this search is finished; its results are in {folder}")
-        return [{**verdict, "folder": str(folder / RESULTS / verdict["label"])} for verdict in finished["verdicts"]]
+        labels = [Budget(settings.workload, budget).label for budget in settings.budgets_ms]
+        # Verdicts of earlier versions have no label.
+        told = [{"label": label, **one} for label, one in zip(labels, finished["verdicts"], strict=True)]
+        return [{**verdict, "folder": str(folder / RESULTS / verdict["label"])} for verdict in told]
 
 
 def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: Progress) -> dict[str, Any]:
@@ -141,7 +145,7 @@ def _with_teacher(settings: SearchSettings, ground: Ground, run: RunFolder, prog
     teacher = prepare_teacher(settings.teacher, ground.task, Progress(quiet=True), training=fitting)
     if teacher.content_hash != stored["content_hash"]:
         raise UserError(f"the teacher {teacher.name} has changed since this search began: give another --output.")
-    teacher_ms = run.stage("teacher latency", time)
+    teacher_ms = run.stage("teacher latencies", time)
     for budget in ground.budgets:
         itself_ms = teacher_ms[budget.workload.precision]
         if itself_ms <= budget.latency_ms:
@@ -183,7 +187,14 @@ def _preparing(method: Method, ground: Ground) -> tuple[str, float] | None:
     """The stage of a method's preparation, and how many times the teacher's work a step of it takes."""
     if method.preparation == "none":
         return None
-    return PREPARED, supernet_work(ground.members, ground.teacher_spec)
+    return PREPARED, supernet_work(replace(ground.members, head=ground.head), ground.teacher_spec)
+
+
+def _head_ms(ground: Ground) -> float:
+    """What the head that students are taught under adds to the one that they are timed under, on the teacher."""
+    used = replace(ground.teacher_spec, head=used_head(ground.head))
+    with_head, without = ground.profile.predictor.predict([ground.teacher_spec, used], ground.workload)
+    return max(0.0, float(with_head - without))
 
 
 def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
@@ -195,9 +206,9 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
     return forecast(
         EFFORTS[settings.effort],
         ground.workload,
-        {budget.label: budget.latency_ms for budget in ground.budgets},
+        {budget.label: budget.latency_ms + _head_ms(ground) for budget in ground.budgets},
         teacher_ms=float(ground.profile.predictor.predict([ground.teacher_spec], ground.workload)[0]),
-        candidates=method.candidates,
+        candidates=tried_at_once(method, EFFORTS[settings.effort], len(ground.scorings)),
         prepared=_preparing(method, ground),
         teacher_steps=0 if ground.teacher_fitted else round(fitting.work * fitting.steps(*size)),
         final_steps=optimization.steps(*size),

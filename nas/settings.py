@@ -69,21 +69,21 @@ class SearchSettings:
 
     def to_json(self) -> dict[str, Any]:
         """All that decides the result, which is everything but where it is written to."""
-        return {
+        # What earlier versions did not know is left out where it is not asked for: their runs are still the same.
+        later = {"task": self.task, "max_file_mb": self.max_file_mb, "precision_auto": self.precision_auto or None}
+        asked = {name: value for name, value in later.items() if value is not None}
+        return asked | {
             "budgets_ms": [float(budget) for budget in self.budgets_ms],
             "workload": self.workload.to_json(),
             "sequence_length_auto": self.sequence_length_auto,
-            "precision_auto": self.precision_auto,
             "target": self.target,
             "profile": None if self.profile is None else str(Path(self.profile).absolute()),
             "teacher": self.teacher,
             "data": self.data,
-            "task": self.task,
             "method": self.method,
             "space": self.space,
             "effort": self.effort,
             "max_parameters": self.max_parameters,
-            "max_file_mb": self.max_file_mb,
             "seed": self.seed,
         }
 

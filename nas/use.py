@@ -9,10 +9,8 @@ from runs.files import folder_atomic
 from students.bert import load_model
 from students.model import with_head
 from students.spec import Head, HeadKind
+from students.stock import checkpoint_outline
 from students.stock_encoders import student_form
-
-ENCODER = "encoder"
-"""Folder of a student without its language model's head."""
 
 
 def used_as_encoder(kind: HeadKind) -> bool:
@@ -45,16 +43,17 @@ def used_checkpoint(folder: Path, place: Path) -> Path:
     """
     if place.is_dir():
         return place
+    stock = is_stock(folder)
+    head = head_of_stock(folder) if stock else checkpoint_outline(folder).spec.head
+    if used_head(head) == head and not stock:
+        return folder
     tokenizer = load_tokenizer(folder)
-    if is_stock(folder):
-        stock = load_stock(folder)
-        inputs = students_inputs(stock, tokenizer)
-        model = student_form(stock, head_of_stock(folder), inputs.token_types, inputs.maximum_positions)
+    if stock:
+        original = load_stock(folder)
+        inputs = students_inputs(original, tokenizer)
+        model = student_form(original, head, inputs.token_types, inputs.maximum_positions)
     else:
         model = load_model(folder)
-    head = model.config.spec_object.head
-    if used_head(head) == head and not is_stock(folder):
-        return folder
     with folder_atomic(place) as scratch:
         with_head(model, used_head(head)).save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)

@@ -101,6 +101,9 @@ def export_checkpoint(request: Request, progress: Progress) -> dict[str, Any]:
         folder = Path(scratch) / "files"
         progress.say(f"writing {len(forms)} files and comparing each with the checkpoint")
         files = export_student(source, folder, forms, texts, maximum_length=request.length, ranges=ranges)
+        # A model of few positions is timed on as many tokens.
+        positions = load_model(source).config.spec_object.maximum_positions
+        request = replace(request, maximum_length=min(request.maximum_length, positions))
         gated = Gated() if request.gate is None else gate_files(files, request.gate, request.workload, known, progress)
         kept = [file for file in files if gated.keeps(file.path.name)]
         request.output.mkdir(parents=True, exist_ok=True)

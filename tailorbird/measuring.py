@@ -10,7 +10,7 @@ from devices.workload import Precision, Workload
 from export.form import FILES, Form
 from export.items import Checkpoint, GraphFile, Item
 from export.lowering import GRAPH_FORMS, graph_form
-from nas.delivery import checkpoint_of
+from nas.result_folder import checkpoint_of
 from profiler.processes import FINAL_POLICY, measure_items
 from runs.errors import UserError
 from runs.files import read_json

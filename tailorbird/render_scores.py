@@ -42,7 +42,7 @@ def _verdict(verdict: Result) -> None:
         [
             "fp32 parity",
             f"largest error {verdict['parity']['max_abs_error']:.1e}, "
-            f"label agreement {percent(verdict['parity']['agreement'])}",
+            f"agreement {percent(verdict['parity']['agreement'])}",
         ],
         *[
             [

@@ -80,7 +80,9 @@ def draw_pool(
         barred = not np.isfinite(upper).all()
         if not len(fresh) or (below.sum() >= wanted and not (barred and inside.sum() < AMPLE * wanted)):
             break
-        nearest = fresh[np.argsort(np.abs(upper - problem.budget_ms), kind="stable")[: max(wanted, 200)]]
+        allowed = np.flatnonzero(np.isfinite(upper)) if np.isfinite(upper).any() else np.arange(len(fresh))
+        order = np.argsort(np.abs(upper[allowed] - problem.budget_ms), kind="stable")
+        nearest = fresh[allowed[order[: max(wanted, 200)]]]
         mutants = [space.mutate(nearest, rng, 1.5 / nearest.shape[1]) for _ in range(20)]
         fresh, latency, upper = _scored(problem, np.concatenate([fresh, *mutants]), seen)
     brought = {tuple(code) for code in join.tolist()}

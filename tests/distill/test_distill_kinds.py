@@ -100,3 +100,13 @@ def test_answers_are_compared_as_squad_does() -> None:
     assert normalised("The  Eiffel-Tower, a tower!") == "eiffeltower tower"
     scores = span_scores(["in Paris", ""], [["Paris", "the city of Paris"], []])
     assert scores["exact_match"] == 0.5 and scores["f1"] == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_how_far_numbers_are_apart_does_not_hang_on_their_scale() -> None:
+    rng = np.random.default_rng(0)
+    theirs, ours = rng.normal(size=(50, 1)), rng.normal(size=(50, 1))
+    kind = KINDS["regression"]
+    plain = kind.divergence(ours, theirs, None)  # type: ignore[arg-type]
+    assert plain > 1
+    assert kind.divergence(100 * ours + 7, 100 * theirs + 7, None) == pytest.approx(plain)  # type: ignore[arg-type]
+    assert kind.divergence(ours, np.ones((50, 1)), None) == pytest.approx(np.mean((ours - 1) ** 2))  # type: ignore[arg-type]

@@ -136,6 +136,14 @@ def test_a_teacher_that_nothing_can_be_cut_from(settings: SearchSettings, tmp_pa
         search(replace(settings, teacher=str(teacher), data=data), QUIET)
 
 
+def test_a_teacher_whose_words_are_narrower_than_its_layers(settings: SearchSettings, tmp_path: Path) -> None:
+    teacher = write_stock("electra", tmp_path / "electra", (*PLAIN, *GOOD, *BAD))
+    data = str(write("classification", tmp_path))
+    with pytest.raises(UserError, match="has words of 16 channels under layers of 24, and no member"):
+        search(replace(settings, teacher=str(teacher), data=data), QUIET)
+    assert not (tmp_path / "run").exists()
+
+
 def test_models_that_write_on_are_refused(settings: SearchSettings, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not know models that write on yet.*--task masked-lm"):
         search(replace(settings, data=str(write("causal-lm", tmp_path)), task="causal-lm"), QUIET)

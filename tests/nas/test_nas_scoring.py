@@ -38,6 +38,13 @@ def test_members_with_too_large_a_file_are_barred(scoring: Scoring) -> None:
             replace(scoring, limits=Limits(10**9, 1000.0, precision)).fastest(0)
 
 
+def test_limits_that_contradict_each_other(scoring: Scoring) -> None:
+    codes = scoring.members.space.sample(300, np.random.default_rng(0))
+    members = scoring.members
+    least, smallest = int(members.parameters(codes).min()), float(members.file_bytes(codes, "fp32").min())
+    assert "keeps both --max-parameters" in Limits(least, smallest).missed(members, codes)
+
+
 def limited(scoring: Scoring, parameters: int) -> Scoring:
     return replace(scoring, limits=Limits(parameters))
 
