@@ -79,6 +79,13 @@ def test_what_is_not_worth_it_is_refused_with_the_reason(world, tmp_path):
     assert sorted(path.name for path in output.glob("*.onnx")) == ["student.onnx", "student.ort.onnx"]
 
 
+def test_a_model_of_few_positions_is_timed_on_as_many_tokens(world, tmp_path):
+    asked = Request(world.teacher, tmp_path / "out", precisions=("int8",), dialects=("portable",), gate=Gate())
+    assert asked.maximum_length == 128
+    result = export_checkpoint(asked, QUIET)
+    assert result["workload"]["sequence_length"] == 32 and [one["file"] for one in result["files"]][0] == "student.onnx"
+
+
 def test_an_export_cut_short_after_pruning_goes_on_and_leaves_no_refused_file(world, tmp_path):
     output = tmp_path / "out"
     output.mkdir()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from devices.workload import Precision, Workload
+from export.items import Checkpoint
 from tailorbird.measuring import _jobs
 
 PORTABLE = ("student.onnx", "student.int8.onnx")
@@ -39,3 +40,11 @@ def test_the_targets_own_file_comes_first_in_the_workloads_precision(
     assert found[0] == first
     assert {name for name, _, _ in found[1:]} == others and len(found) == 1 + len(others)
     assert {("int8" in name, chosen) for name, _, chosen in found[1:]} <= {(True, "int8"), (False, "fp32")}
+
+
+def test_of_a_language_model_the_encoder_is_timed(result: Path) -> None:
+    (result / "student").mkdir()
+    assert next(_jobs(result, "cpu", Workload(), is_result=True))[1] == Checkpoint(result / "student")
+    (result / "encoder").mkdir()
+    name, item, *_ = next(_jobs(result, "cpu", Workload(), is_result=True))
+    assert (name, item) == ("encoder", Checkpoint(result / "encoder"))
