@@ -52,6 +52,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TAILORBIRD_HOME", str(root / "home"))
         patch.setitem(EFFORTS._entries, TINY.name, TINY)
+        # Files are timed for real: in two processes, since each takes seconds to start.
+        patch.setattr("nas.device.PROCESSES", 2)
         data, members = make_data(root / "data.csv"), make_space(root / "space.yaml")
         settings = SearchSettings(
             budgets_ms=(2.0,),
