@@ -101,7 +101,9 @@ def measure_cells(
             missing = (len(missing_rounds(known, cell, process, policy)) for process in range(processes))
             done += min(sum(policy.rounds - number for number in missing), each)
         lacking = [cell for cell in asked if not is_whole(known, cell, processes, policy)] or asked
-        label = f"measuring {len(lacking)} cells of {len({cell.key for cell in lacking})} models on {target}"
+        models = len({cell.key for cell in lacking})
+        cells = f" ({len(lacking)} cells)" if len(lacking) > models else ""
+        label = f"measuring {models} model{'s' if models > 1 else ''}{cells} on {target}"
         said = progress or Progress(quiet=True)
         advance = stack.enter_context(_advancing(said, label, total, done, deadline))
         if not place.clocked:
