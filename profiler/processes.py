@@ -102,8 +102,8 @@ def measure_cells(
             done += min(sum(policy.rounds - number for number in missing), each)
         lacking = [cell for cell in asked if not is_whole(known, cell, processes, policy)] or asked
         models = len({cell.key for cell in lacking})
-        cells = f" ({len(lacking)} cells)" if len(lacking) > models else ""
-        label = f"measuring {models} model{'s' if models > 1 else ''}{cells} on {target}"
+        on_many = f" ({len(lacking)} cells)" if len(lacking) > models else ""
+        label = f"measuring {models} model{'s' if models > 1 else ''}{on_many} on {target}"
         said = progress or Progress(quiet=True)
         advance = stack.enter_context(_advancing(said, label, total, done, deadline))
         if not place.clocked:
