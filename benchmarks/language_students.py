@@ -158,6 +158,7 @@ def main(
                 "read": len(task.test), "steps": steps, "fingerprint": machine(), "batch_size": setting.batch_size,
                 "teacher_perplexity": round(perplexity(read_test(room, room.model)), 2), "cells": {}}  # fmt: skip
     stored[kind] = have
+    write_json_atomic(results, stored)
     wanted = [(one, seed) for seed in range(seeds) for one in arm or LEARNT if f"{one}/{seed}" not in have["cells"]]
     with progress.task(f"teaching {kind} students", len(wanted)) as shown:
         for one, seed in wanted:
