@@ -166,17 +166,19 @@ def test_a_grown_one_is_timed_in_the_same_moment_as_what_it_grew_from() -> None:
     kept: dict[str, Measurement] = {}
     device, before = Device(1.0), small_one()
 
-    def time(items: dict[str, StudentSpec]) -> dict[str, Measurement]:
+    def time(items: dict[str, StudentSpec], workload: Workload) -> dict[str, Measurement]:
+        assert workload == BUDGET.workload
         fresh = {key: spec for key, spec in items.items() if key not in kept}
         kept.update(zip(fresh, device(list(fresh.values())), strict=True))
         return {key: kept[key] for key in items}
 
-    time({item_key(before.candidate.spec): before.candidate.spec})
+    time({item_key(before.candidate.spec): before.candidate.spec}, BUDGET.workload)
     device.factor = 0.7
-    after = fill(before, BUDGET, measure_beside(SimpleNamespace(time=time)), larger)  # type: ignore[arg-type]
+    measure = measure_beside(SimpleNamespace(time=time), BUDGET)  # type: ignore[arg-type]
+    after = fill(before, BUDGET, measure, larger)
     assert after.measured_ms == pytest.approx(after.candidate.predicted_ms) and after.candidate.filled > 0
     assert all(len(batch) == 2 for batch in device.batches[1:])
-    assert fill(before, BUDGET, measure_beside(SimpleNamespace(time=time)), larger) == after  # type: ignore[arg-type]
+    assert fill(before, BUDGET, measure, larger) == after
     assert len(device.batches[-1]) == 0, "a search that goes on measures nothing again"
 
 
