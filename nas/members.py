@@ -1,7 +1,9 @@
 """A space's members as students of one teacher: their blocks, specs, weights and bytes, in bulk."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,19 +29,22 @@ class Members:
     head: Head
 
     @property
+    def _inputs(self) -> Mapping[str, Any]:
+        return {
+            "vocabulary_size": self.vocabulary_size,
+            "maximum_positions": self.maximum_positions,
+            "token_types": self.token_types,
+            "head": self.head,
+        }
+
+    @property
     def blocks(self) -> tuple[Block, ...]:
         """Every block that a member can be made of, as in any `table`."""
         return self.table(np.zeros((0, len(self.space.genes)), dtype=np.int64)).blocks
 
     def table(self, codes: Codes) -> BlockTable:
         """Codes [n, genes] → n students as rows of blocks."""
-        return self.space.table(
-            codes,
-            vocabulary_size=self.vocabulary_size,
-            maximum_positions=self.maximum_positions,
-            token_types=self.token_types,
-            head=self.head,
-        )
+        return self.space.table(codes, **self._inputs)
 
     @cached_property
     def _block_parameters(self) -> Figures:
@@ -65,19 +70,8 @@ class Members:
     @property
     def widest(self) -> StudentSpec:
         """What every member is a part of."""
-        return self.space.widest(
-            vocabulary_size=self.vocabulary_size,
-            maximum_positions=self.maximum_positions,
-            token_types=self.token_types,
-            head=self.head,
-        )
+        return self.space.widest(**self._inputs)
 
     def specs(self, codes: Codes) -> list[StudentSpec]:
         """Codes [n, genes] → n specs."""
-        return self.space.decode(
-            codes,
-            vocabulary_size=self.vocabulary_size,
-            maximum_positions=self.maximum_positions,
-            token_types=self.token_types,
-            head=self.head,
-        )
+        return self.space.decode(codes, **self._inputs)
