@@ -31,10 +31,8 @@ def nothing(context: Context) -> dict[str, Any]:
 @PREPARATIONS.register("supernet")
 def supernet(context: Context) -> dict[str, Any]:
     """One model of which every member of the space is a part, taught part by part with the method's recipe."""
-    steps, parts = (
-        context.effort.supernet_steps,
-        parts_of_space(replace(context.ground.members, head=context.ground.head)),
-    )
+    steps = context.effort.supernet_steps
+    parts = parts_of_space(replace(context.ground.members, head=context.ground.head))
     assert context.supernet is not None
     teach_supernet(
         context.teacher,
