@@ -65,6 +65,29 @@ def test_the_better_of_two_precisions(settings: SearchSettings, tmp_path: Path) 
     assert "2ms-int8" in (tmp_path / "run/report.html").read_text()
     assert search(settings, QUIET) == [verdict]
 
+    class Killed(BaseException):
+        pass
+
+    class Deadly(Progress):
+        """Cuts a search down when it says a word."""
+
+        def __init__(self, word: str) -> None:
+            super().__init__(quiet=True)
+            self.word = word
+
+        def say(self, text: str) -> None:
+            if self.word in text:
+                raise Killed
+
+    again = replace(settings, output=tmp_path / "killed")
+    for word in ("2ms-int8: tried", "answers best on validation"):
+        with pytest.raises(Killed):
+            search(again, Deadly(word))
+    (after,) = search(again, QUIET)
+    for part in ("tried", "label", "score", "latency_ms", "limits", "schedule"):
+        assert after[part] == verdict[part], part
+    assert after["student"]["spec"] == verdict["student"]["spec"]
+
 
 def test_a_precision_that_no_student_fits_is_left_out(settings: SearchSettings) -> None:
     said: list[str] = []
