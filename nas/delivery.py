@@ -19,6 +19,7 @@ from export.student import export_student
 from nas.budget import Budget
 from nas.candidates import finalists_of, further_finalists
 from nas.context import Context
+from nas.device import PROCESSES
 from nas.finalists import Finalist
 from nas.result_folder import CHECKPOINT, ENCODER, checkpoint_of
 from nas.use import used_checkpoint
@@ -26,6 +27,10 @@ from runs.files import folder_atomic
 
 CALIBRATION_TEXTS = 256
 """Training texts from which rounding learns how far numbers reach."""
+
+DOUBTED = 1.05
+"""Up to so many times the budget a student is measured once more: that costs a tenth of distilling another one, and a
+shared machine's mood moves a measurement as far."""
 
 FILES_TARGET = "onnxruntime"
 """The exported files are timed here whatever the target is."""
@@ -59,8 +64,9 @@ def distil_finalists(context: Context, budget: Budget, stored: dict[str, Any]) -
 def deliver(context: Context, budget: Budget, finalists: list[Finalist]) -> Delivered:
     """Export and measure finalists in turn until one keeps the budget as it will be shipped.
 
-    A finalist was measured within the budget before it was distilled, so going on is for noise alone: first to those
-    that stand by, then to smaller neighbours of the last. If none keeps it, the last is delivered and said to be over.
+    A finalist was measured within the budget before it was distilled, so going on is for noise alone: first to more
+    processes where it is slightly over (`timed_as_shipped`), then to finalists that stand by, then to smaller neighbours
+    of the last. If none keeps the budget, the last is delivered and said to be over.
     """
     waiting = list(finalists)
     trimmed = False
@@ -133,7 +139,7 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
             items |= {name: item for name, item in graph_files(folder, forms).items() if item != own}
         # Fresh keys: what was measured before the distillation belongs to another mood of the machine.
         mark = item_key(own)
-        timed = context.time({f"{name} at the end, {mark}": item for name, item in items.items()}, budget.workload)
+        timed = timed_as_shipped(context, budget, {f"{name} at the end, {mark}": item for name, item in items.items()})
         return {name: timed[f"{name} at the end, {mark}"].to_json() for name in items}
 
     found = context.run.stage(export_stage(budget, finalist), run)
@@ -142,6 +148,19 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
     if files_ms:
         files_ms[graph_form("onnx-fused", budget.workload).file_name] = student.p50_ms
     return Delivered(finalist, student, teacher, files_ms)
+
+
+def timed_as_shipped(context: Context, budget: Budget, items: dict[str, Item]) -> dict[str, Measurement]:
+    """Measurements of the student, the first of the items, and of what stands beside it; where the student is over the
+    budget by 5 % at most, over twice as many processes, the first ones counted in."""
+    timed = context.time(items, budget.workload)
+    student = timed[next(iter(items))]
+    if budget.holds(student) or student.p50_ms > DOUBTED * budget.latency_ms:
+        return timed
+    context.progress.say(
+        f"{budget.label}: measured {student.p50_ms:.2f} ms, slightly over; asking {PROCESSES} more processes"
+    )
+    return context.time(items, budget.workload, 2 * PROCESSES)
 
 
 def delivered_forms(target: str, workload: Workload) -> dict[str, Form]:

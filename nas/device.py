@@ -75,9 +75,10 @@ def time_items(
     seed: int,
     progress: Progress,
     store: SampleStore | None = None,
+    processes: int = PROCESSES,
 ) -> dict[str, Measurement]:
-    """Measurements by key over three processes; for a promise, not for a fit. `store` remembers samples."""
+    """Measurements by key over so many processes; for a promise, not for a fit. `store` remembers samples."""
     measured = measure_items(
-        items, target, [workload], FINAL_POLICY, processes=PROCESSES, seed=seed, progress=progress, store=store
+        items, target, [workload], FINAL_POLICY, processes=processes, seed=seed, progress=progress, store=store
     )
     return {key: measured[key, workload] for key in items}

@@ -125,7 +125,12 @@ def measure_cells(
                 done += 1
                 advance()
         whole = {cell for cell in asked if is_whole(known, cell, processes, policy)}
-        samples = [sample for sample in kept.samples(items) if Cell(sample.key, sample.workload) in whole | own]
+        counted = whole | own
+        samples = [
+            sample
+            for sample in kept.samples(items)
+            if sample.process < processes and Cell(sample.key, sample.workload) in counted
+        ]
         return summarise(samples)
 
 

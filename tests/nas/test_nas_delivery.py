@@ -20,6 +20,7 @@ from nas.delivery import (
     distillation_stage,
     export_stage,
     target_artifact,
+    timed_as_shipped,
 )
 from nas.estimate import Forecast, forecast
 from nas.finalists import Candidate, Finalist
@@ -92,6 +93,32 @@ def test_when_nothing_keeps_the_budget_the_last_is_delivered_as_it_is(tmp_path: 
         run.stage("6ms further finalists", lambda: {"finalists": []})
         delivered = deliver(context, BUDGET, everyone)
     assert delivered.finalist == everyone[1] and not BUDGET.holds(delivered.student)
+
+
+@pytest.mark.parametrize(
+    ("first", "asked", "kept"),
+    [(5.9, [3], True), (6.25, [3, 6], True), (6.35, [3], False)],
+    ids=["within", "slightly over", "far over"],
+)
+def test_a_student_slightly_over_its_budget_is_measured_in_more_processes(
+    tmp_path: Path, first: float, asked: list[int], kept: bool
+) -> None:
+    """A target's clock is played: the first three processes find `first`, three more would bring the median down."""
+    calls: list[int] = []
+
+    @dataclass(frozen=True)
+    class Timing:
+        progress: Progress = Progress(quiet=True)
+
+        def time(self, items: dict[str, Any], workload: Workload, processes: int = 3) -> dict[str, Measurement]:
+            calls.append(processes)
+            p50 = first if processes == 3 else (first + 5.7) / 2
+            return {key: Measurement(key, workload, p50, p50, (p50,) * processes, 1.0, 60) for key in items}
+
+    items: dict[str, Any] = {name: Checkpoint(tmp_path) for name in ("student", "teacher")}
+    timed = timed_as_shipped(cast(Context, Timing()), BUDGET, items)
+    assert calls == asked and list(timed) == ["student", "teacher"]
+    assert BUDGET.holds(timed["student"]) == kept
 
 
 def test_a_result_holds_the_file_that_its_target_runs() -> None:

@@ -79,6 +79,13 @@ def test_all_is_measured_once_in_every_process_and_not_again(tmp_path: Path) -> 
         assert time.perf_counter() - start < 1.0, "a process was started for nothing"
         assert store.samples() == samples
 
+        more = measure_items(ITEMS, "cpu", [SHORT], policy, processes=3, store=store)
+        assert store.samples()[: len(samples)] == samples and store.turns()[-1].process == 2
+        medians = more["student", SHORT].process_medians_ms
+        assert medians[:2] == found["student", SHORT].process_medians_ms and len(medians) == 3
+        fewer = measure_items(ITEMS, "cpu", [SHORT], policy, processes=2, store=store)
+        assert fewer["student", SHORT] == found["student", SHORT], "a third process began, perhaps not to its end"
+
 
 def test_cells_of_many_kinds_are_measured_in_one_go_with_a_reference_for_each(crew: Crew) -> None:
     cells = [
