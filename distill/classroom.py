@@ -30,6 +30,7 @@ from distill.stored_answers import PART_TEXTS, stored_answers
 from distill.stored_features import LEAST_VISITS, MOST_BYTES, Inside, bytes_of, places_to_store
 from distill.stored_importance import load_importance, save_importance
 from distill.teachers import Teacher
+from distill.units import Unit, answer_in_unit, labels_learnt, told, unit_of
 from runs.files import folder_atomic, write_json_atomic
 from runs.progress import Progress
 from students.bert import load_model
@@ -46,7 +47,10 @@ STORES_FILE = "stores.json"
 
 
 class Classroom:
-    """Lazily holds what is asked for; what costs more than a second is kept in the teacher's folder as well."""
+    """Lazily holds what is asked for; what costs more than a second is kept in the teacher's folder as well.
+
+    Where the task is about numbers, teacher, students and training labels are in the `unit` here (`distill.units`).
+    """
 
     def __init__(self, teacher: Teacher, task: Task) -> None:
         self.teacher = teacher
@@ -65,6 +69,7 @@ class Classroom:
     def model(self) -> Any:
         """The teacher's network, on the training device, in eval mode."""
         model = self.teacher.model()
+        answer_in_unit(model, self.unit)
         torch.nn.Module.to(model, training_device())
         return model
 
@@ -81,13 +86,19 @@ class Classroom:
         return copy
 
     @cached_property
+    def unit(self) -> Unit | None:
+        """In which numbers are learnt."""
+        return unit_of(self.task)
+
+    @cached_property
     def train(self) -> Encoded:
-        """Tokens of the train split."""
-        return encode(self.tokenizer, self.task.train, self.teacher.maximum_length, self.task.kind)
+        """Tokens of the train split, and what is learnt of its labels."""
+        encoded = encode(self.tokenizer, self.task.train, self.teacher.maximum_length, self.task.kind)
+        return labels_learnt(encoded, self.unit)
 
     @cached_property
     def validation(self) -> Encoded:
-        """Tokens of the validation split."""
+        """Tokens and labels of the validation split."""
         return encode(self.tokenizer, self.task.validation, self.teacher.maximum_length, self.task.kind)
 
     @property
@@ -201,9 +212,13 @@ class Classroom:
         names, length = self.task.label_names, self.teacher.maximum_length
         return context_of(self.task.kind, self.tokenizer, self.task.validation, self.validation, length, names)
 
+    def scores(self, answers: Logits) -> Mapping[str, float]:
+        """Scores on validation, the metric first, of answers in numbers of the data."""
+        return self.kind.scores(answers, self.validation.labels, self._validation_context)
+
     def judge(self, logits: Logits) -> tuple[Mapping[str, float], float]:
-        """Scores on validation, the metric first, and the divergence from the teacher."""
-        scores = self.kind.scores(logits, self.validation.labels, self._validation_context)
+        """Scores on validation of a model in the unit, and its divergence from the teacher."""
+        scores = self.scores(told(logits, self.unit))
         return scores, self.kind.divergence(logits, np.asarray(self.validation_logits), self.validation)
 
     @cached_property
@@ -231,7 +246,9 @@ class Classroom:
             order = same_labels(earlier, spec.head, self.task.label_names)
             if order is None:
                 earlier = with_head(earlier, spec.head, seed)
-            elif order:
+            else:
+                answer_in_unit(earlier, self.unit)
+            if order:
                 reorder_labels(earlier, order, self.task.label_names)
             layers, of = layers_of(earlier), f"the model in {folder}"
             # One that goes on as it was needs no map.

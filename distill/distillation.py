@@ -22,6 +22,7 @@ from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from distill.trainer import train
+from distill.units import answer_in_numbers, learnt_as
 from runs.errors import UserError
 from runs.files import (
     content_hash,
@@ -76,6 +77,7 @@ def _identity(
         "extra": extra.content_hash,
         "start": None if earlier is None else weights_hash(earlier),
         **asked,
+        **dict.fromkeys(learnt_as(task), True),
     }
 
 
@@ -169,6 +171,7 @@ def distil(
         "kept_step": curve.best.step,
         "seconds": round(perf_counter() - start, 3),
     }
+    answer_in_numbers(lesson.student, room.unit)
     with folder_atomic(output) as folder:
         lesson.student.cpu().save_pretrained(folder)
         room.tokenizer.save_pretrained(folder)

@@ -18,6 +18,7 @@ from distill.recipe import Recipe
 from distill.supernet_lesson import Parts, SupernetLesson, depth_map
 from distill.teachers import Teacher
 from distill.trainer import train
+from distill.units import Unit, answer_in_numbers, answer_in_unit, learnt_as
 from distill.vocabulary import trained_words
 from runs.errors import UserError
 from runs.files import content_hash, folder_atomic, read_json, remove_leftovers, write_json_atomic
@@ -63,7 +64,7 @@ def teach_supernet(
     if recipe.optimization.adversarial:
         raise UserError(f"the recipe {recipe.name!r} moves words, which a supernet cannot: take away `adversarial`.")
     made_of = [parts.name, parts.whole.to_json(), parts.smallest.to_json(), teacher.content_hash, task.content_hash]
-    settings = [SCHEMA, *made_of, recipe.to_json(), steps, sampling, count, seed]
+    settings = [SCHEMA, *made_of, recipe.to_json(), steps, sampling, count, seed, *learnt_as(task)]
     identity, work = content_hash(settings, 16), output.with_name(f".{output.name}.training")
     remove_leftovers(output)
     if (output / SUPERNET_FILE).is_file():
@@ -99,6 +100,7 @@ def teach_supernet(
             checkpoint_steps=CHECKPOINT_STEPS,
             seed=seed,
         )
+    answer_in_numbers(supernet, room.unit)
     with folder_atomic(output) as folder:
         supernet.cpu().save_pretrained(folder)
         room.tokenizer.save_pretrained(folder)
@@ -107,8 +109,9 @@ def teach_supernet(
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: Path, identity: str) -> StudentPreTrainedModel:
+def _loaded(folder: Path, identity: str, unit: Unit | None) -> StudentPreTrainedModel:
     supernet = load_student(folder)
+    answer_in_unit(supernet, unit)
     torch.nn.Module.to(supernet, training_device())
     return supernet
 
@@ -117,6 +120,7 @@ def judge_part(spec: StudentSpec, folder: Path, teacher: Teacher, task: Task) ->
     """What the part of a supernet that has the shape `spec` is worth on validation, untaught by itself."""
     start = perf_counter()
     identity = str(read_json(folder / SUPERNET_FILE, "supernet's record")["identity"])
-    room, supernet = classroom(teacher, task), _loaded(folder, identity)
+    room = classroom(teacher, task)
+    supernet = _loaded(folder, identity, room.unit)
     part = shared_part(supernet, spec, depth_map(len(spec.layers), layers_of(supernet)))
     return judged(room, part, start)

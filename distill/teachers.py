@@ -31,6 +31,7 @@ from distill.score_text import score_text
 from distill.sources import look_at, with_fresh_head, with_own_head
 from distill.stock_teachers import is_stock, load_stock
 from distill.trainer import train
+from distill.units import answer_in_numbers, labels_learnt, learnt_as, unit_of
 from distill.vocabulary import trained_words
 from runs.files import content_hash, folder_atomic, read_json, remove_leftovers, write_json_atomic
 from runs.home import home_folder
@@ -87,13 +88,12 @@ def _fine_tune(
     seed: int,
     work: Path,
     progress: Progress,
-    kind: str,
+    task: Task,
     masking: Masking | None,
-    classes: int,
 ) -> None:
-    steps = training.steps(len(encoded), classes)
+    steps = training.steps(len(encoded), len(task.label_names))
     plan = plan_batches(encoded.lengths, training.examples_per_step, steps, seed)
-    lesson = Lesson(model, (Term("labels"),), seed=seed, kind=kind)
+    lesson = Lesson(model, (Term("labels"),), seed=seed, kind=task.kind)
     with trained_words("auto", [model], [encoded]) as renumber:
         train(
             lesson,
@@ -132,7 +132,7 @@ def prepare_teacher(
         model, whole = with_own_head(checkpoint, task)
         order = order if whole else None
     fitted_by = {**asdict(training), "seed": seed} if order is None else None
-    content = [SCHEMA, weights_hash(checkpoint), task.content_hash, fitted_by, MAXIMUM_LENGTH]
+    content = [SCHEMA, weights_hash(checkpoint), task.content_hash, fitted_by, MAXIMUM_LENGTH, *learnt_as(task)]
     moved = order is not None and order != tuple(range(len(order)))
     identity = content_hash([*content, order] if moved else content, 16)
     place = home_folder("teachers") / identity
@@ -150,8 +150,10 @@ def prepare_teacher(
             reorder_labels(model, order, task.label_names)
         if order is None:
             model = with_fresh_head(checkpoint, task, seed)
-            encoded = encode(tokenizer, task.train, length, task.kind)
-            _fine_tune(model, encoded, training, seed, work, progress, task.kind, masking, len(task.label_names))
+            unit = unit_of(task)
+            encoded = labels_learnt(encode(tokenizer, task.train, length, task.kind), unit)
+            _fine_tune(model, encoded, training, seed, work, progress, task, masking)
+            answer_in_numbers(model, unit)
         validation = encode(tokenizer, task.validation, length, task.kind)
         context = context_of(task.kind, tokenizer, task.validation, validation, length, task.label_names)
         logits = answer(model, validation, task.kind, prepare=masking)

@@ -45,8 +45,7 @@ def choose(context: Context, found: Sequence[tuple[Budget, Delivered]]) -> dict[
 def file_score(context: Context, file: Path) -> float:
     """The score on validation of what an exported file answers."""
     room = classroom(context.teacher, context.ground.task)
-    scores, _ = room.judge(_answers(file, room.validation, room.kind))
-    return scores[context.ground.task.metric]
+    return room.scores(_answers(file, room.validation, room.kind))[context.ground.task.metric]
 
 
 def _answers(file: Path, encoded: Encoded, kind: TaskKind) -> Any:

@@ -64,9 +64,9 @@ def distil_finalists(context: Context, budget: Budget, stored: dict[str, Any]) -
 def deliver(context: Context, budget: Budget, finalists: list[Finalist]) -> Delivered:
     """Export and measure finalists in turn until one keeps the budget as it will be shipped.
 
-    A finalist was measured within the budget before it was distilled, so going on is for noise alone: first to more
-    processes where it is slightly over (`timed_as_shipped`), then to finalists that stand by, then to smaller neighbours
-    of the last. If none keeps the budget, the last is delivered and said to be over.
+    A finalist was measured within the budget before it was distilled, so going on is for noise alone: to further
+    processes where it is slightly over (`timed_as_shipped`), then to finalists that stand by, then to smaller
+    neighbours of the last. If none keeps the budget, the last is delivered and said to be over.
     """
     waiting = list(finalists)
     trimmed = False
