@@ -97,6 +97,14 @@ def cut_norm(target: nn.LayerNorm, source: nn.LayerNorm, before: Point, index: T
     target.bias[: len(index)] = (source.bias.double().cpu()[index] + gain * drift).to(target.bias.dtype)
 
 
+def pass_through(target: nn.LayerNorm, read: Point, index: Tensor) -> None:
+    """Have a norm leave the channels `index` of `read` as they are, for a token of the usual mean and spread."""
+    mean = read.mean[index].mean()
+    second = (read.covariance.diagonal()[index] + read.mean[index].square()).mean()
+    target.weight.fill_(float((second - mean**2).clamp_min(1e-12).sqrt()))
+    target.bias.fill_(float(mean))
+
+
 def cut_table(target: nn.Embedding, source: nn.Embedding, columns: Tensor) -> None:
     """Keep `columns` of an embedding, and as many of its first rows as the target has."""
     target.weight[:, : len(columns)] = source.weight[: target.num_embeddings][:, columns]

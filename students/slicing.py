@@ -1,6 +1,5 @@
 """Cutting a student out of a teacher: the channels, heads and neurons that matter most, of the layers chosen."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -11,9 +10,10 @@ from students.cutting import Choice, Kept, best_first, cut_linear, cut_norm, cut
 from students.head_modules import LanguageHeadModule, TokenHeadModule
 from students.headed import StudentWithHead
 from students.importance import FIRST_TOKEN, Importance, importance
+from students.layer_cuts import LAYER_CUTS, Origin
 from students.layers import EmbeddingModule, HeadModule, TransformerLayerModule
 from students.model import StudentPreTrainedModel, build_student, encoder_of
-from students.spec import StudentSpec, TransformerLayer, transformer_layers
+from students.spec import StudentSpec, transformer_layers
 
 __all__ = ["Importance", "best_first", "importance", "require_sliceable", "slice_student"]
 
@@ -31,14 +31,15 @@ def slice_student(
     The same hidden channels are kept throughout, those of the highest summed score where the chosen layers use them.
     What a dropped channel, head or neuron would have told the next projection is told by the kept ones, by least
     squares over the batches of `importance`; layer norms are corrected for the spread of the channels they still see.
-    Where the student is wider than the teacher the rest is small and random; a classifier for other labels is random.
+    Layers of other types take what they have in common with the teacher's (`students.layer_cuts`), and layers that
+    share weights start as the first of them. Where the student is wider than the teacher the rest is small and random;
+    a classifier for other labels is random.
     With nothing to drop the result is the teacher, bit by bit, but for its dropout: a student has none. Deterministic.
     A supernet (`students.leading`) needs what is kept in the order of its worth, `choose=best_first`, and queries as
     they are, `rescale=False`: its parts have head widths of their own, and each divides by its own.
 
-    Raises `UserError` for layers other than transformers, a student whose layers share weights, a `layer_map` of the
-    wrong length or range, another vocabulary, more positions or token types than the teacher's, or a plain embedding
-    from a factorised one.
+    Raises `UserError` for a teacher of layers other than transformers, a `layer_map` of the wrong length or range,
+    another vocabulary, more positions or token types than the teacher's, or a plain embedding from a factorised one.
     """
     _check(teacher_model.config.spec_object, spec, layer_map)
     same_labels = spec.head == teacher_model.config.spec_object.head
@@ -47,11 +48,16 @@ def slice_student(
     target, source = encoder_of(student), encoder_of(teacher_model)
     with torch.no_grad():
         hidden = choose(_hidden_scores(importance, layer_map), spec.hidden_width)
-        stream = _cut_embedding(target.embeddings, source.embeddings, importance, hidden, choose)
-        for new, layer in zip(target.layers, layer_map, strict=True):
-            old = source.layers[layer]
-            assert isinstance(new, TransformerLayerModule) and isinstance(old, TransformerLayerModule)
-            stream = _cut_layer(new, old, importance, f"layers.{layer}", hidden, stream, choose, rescale)
+        _cut_embedding(target.embeddings, source.embeddings, importance, hidden, choose)
+        read = importance.points[_stream_after_embedding(importance)]
+        for place, layer in enumerate(layer_map):
+            name, old = f"layers.{layer}", source.layers[layer]
+            assert isinstance(old, TransformerLayerModule)
+            if spec.owners[place] == place:
+                origin = Origin(old, importance, name, hidden, read, keep(read, hidden), choose, rescale)
+                LAYER_CUTS[spec.layers[place].type](target.layers[place], origin)
+            read = importance.points[f"{name}.ffn_norm.out"]
+        stream = keep(read, hidden)
         if isinstance(student, StudentWithHead) and isinstance(teacher_model, StudentWithHead):
             columns = embedding_columns(target.embeddings, importance, hidden, choose)
             _cut_head(student.head, teacher_model.head, importance, stream, columns, same_labels, choose)
@@ -59,13 +65,7 @@ def slice_student(
 
 
 def require_sliceable(spec: StudentSpec, teacher: StudentSpec | None = None) -> None:
-    """Raise `UserError` for a student that cannot be cut out of any teacher, or not out of `teacher`'s embedding."""
-    others = [layer.type for layer in spec.layers if not isinstance(layer, TransformerLayer)]
-    why = f"it has layers of type {others[0]}" if others else "its layers share weights" if spec.sharing else ""
-    if why:
-        raise UserError(
-            f"this student cannot be cut from a teacher, since {why}: choose a recipe that starts from random weights."
-        )
+    """Raise `UserError` for a student that cannot be cut out of `teacher`'s embedding."""
     if teacher and teacher.embedding_width != teacher.hidden_width and spec.embedding_width == spec.hidden_width:
         raise UserError(
             f"the teacher's words are {teacher.embedding_width} wide and its layers {teacher.hidden_width}, and no "
@@ -106,7 +106,7 @@ def embedding_columns(target: EmbeddingModule, importance: Importance, hidden: T
 
 def _cut_embedding(
     target: EmbeddingModule, source: EmbeddingModule, importance: Importance, hidden: Tensor, choose: Choice
-) -> Kept:
+) -> None:
     normed = importance.points["embeddings.norm.out"]
     columns = embedding_columns(target, importance, hidden, choose)
     cut_table(target.word, source.word, columns)
@@ -120,48 +120,6 @@ def _cut_embedding(
         else:
             target.projection.weight[: len(hidden), : len(columns)] = kept.matrix[hidden].float()
             target.projection.bias[: len(hidden)] = kept.offset[hidden].float()
-    return keep(importance.points[_stream_after_embedding(importance)], hidden)
-
-
-def _cut_layer(
-    target: TransformerLayerModule,
-    source: TransformerLayerModule,
-    importance: Importance,
-    name: str,
-    hidden: Tensor,
-    stream: Kept,
-    choose: Choice,
-    rescale: bool,
-) -> Kept:
-    """Cut one layer that reads `stream`; what comes back is the stream that it writes."""
-    points = importance.points
-    context = points[f"{name}.output.in"]
-    per_head = (source.heads, source.head_width)
-    heads = choose(context.score.view(per_head).sum(dim=1), target.heads)
-    matching = (points[f"{name}.query.out"].score + points[f"{name}.key.out"].score).view(per_head)
-    matched, places = _head_channels(matching, heads, target.head_width, choose)
-    carried, _ = _head_channels(context.score.view(per_head), heads, target.head_width, choose)
-    # Scores are divided by the root of the head width, which is another one here.
-    scale = math.sqrt(target.head_width / source.head_width) if rescale else 1.0
-    cut_linear(target.query, source.query, stream, matched, places, scale)
-    cut_linear(target.key, source.key, stream, matched, places)
-    cut_linear(target.value, source.value, stream, carried, places)
-    cut_linear(target.output, source.output, keep(context, carried, places), hidden)
-    cut_norm(target.attention_norm, source.attention_norm, points[f"{name}.attention_norm.in"], hidden)
-
-    neurons = points[f"{name}.contract.in"]
-    chosen = choose(neurons.score, target.expand.out_features)
-    cut_linear(target.expand, source.expand, keep(points[f"{name}.attention_norm.out"], hidden), chosen)
-    cut_linear(target.contract, source.contract, keep(neurons, chosen), hidden)
-    cut_norm(target.ffn_norm, source.ffn_norm, points[f"{name}.ffn_norm.in"], hidden)
-    return keep(points[f"{name}.ffn_norm.out"], hidden)
-
-
-def _head_channels(scores: Tensor, heads: Tensor, width: int, choose: Choice) -> tuple[Tensor, Tensor]:
-    """The `width` best channels of each of the `heads` of `scores` [heads, head width], and their places."""
-    chosen = [head * scores.shape[1] + choose(scores[head], width) for head in heads]
-    places = [place * width + torch.arange(len(some)) for place, some in enumerate(chosen)]
-    return torch.cat(chosen), torch.cat(places)
 
 
 def _cut_head(

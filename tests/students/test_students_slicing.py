@@ -1,60 +1,22 @@
 """Slicing: nothing dropped is the same function, little dropped is nearly the same, and what matters is what stays."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from slicing_world import LAYER, TEACHER, batches, cut, distance, teacher
 
 from runs.errors import UserError
 from students.importance import Importance, importance
 from students.leading import leading_part
-from students.model import StudentPreTrainedModel, build_student, encoder_of
+from students.model import build_student, encoder_of
 from students.slicing import best_first, slice_student
 from students.spec import Head, StudentSpec, TransformerLayer
-
-LAYER = TransformerLayer(4, 32, 64)
-TEACHER = StudentSpec(24, 24, (LAYER,) * 3, vocabulary_size=80, maximum_positions=16, head=Head("classification", 3))
-
-
-def batches(labels: bool = False, count: int = 6) -> list[dict[str, Tensor]]:
-    generator = torch.Generator().manual_seed(1)
-    result = []
-    for _ in range(count):
-        mask = torch.ones(8, 10, dtype=torch.long)
-        mask[::2, 6:] = 0
-        batch = {"input_ids": torch.randint(80, (8, 10), generator=generator), "attention_mask": mask}
-        if labels:
-            batch["labels"] = torch.randint(3, (8,), generator=generator)
-        result.append(batch)
-    return result
-
-
-def teacher(spec: StudentSpec = TEACHER) -> StudentPreTrainedModel:
-    """Random, but with weights large enough for attention and classes to differ."""
-    model = build_student(spec, seed=2)
-    generator = torch.Generator().manual_seed(3)
-    for weight in model.parameters():
-        weight.data += 0.15 * torch.randn(weight.shape, generator=generator)
-    return model
 
 
 def layers(*shapes: tuple[int, int, int]) -> tuple[TransformerLayer, ...]:
     return tuple(TransformerLayer(*shape) for shape in shapes)
-
-
-def distance(model: StudentPreTrainedModel, other: StudentPreTrainedModel) -> float:
-    """Mean squared difference of the outputs over the variance of the first's."""
-    with torch.inference_mode():
-        pairs = [(model(**batch)[0], other(**batch)[0]) for batch in batches()]
-        ours, theirs = torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs])
-    return float((ours - theirs).square().mean() / ours.var())
-
-
-def cut(spec: StudentSpec, layer_map: Sequence[int], source: StudentPreTrainedModel) -> StudentPreTrainedModel:
-    return slice_student(source, spec, importance(source, batches()), layer_map)
 
 
 @pytest.mark.parametrize("labels", [False, True])
