@@ -1,15 +1,22 @@
 """The student's model card: where it comes from, what it can do, how fast it is, and how all of that was found."""
 
+from dataclasses import asdict
 from typing import Any
 
 from distill.card import PIPELINES, auto_class
 from distill.score_text import score_text
-from nas.scoring import shape_text
 from nas.use import used_as_encoder
 from nas.verdict import tried_text
-from students.spec import StudentSpec, transformer_layers
+from students.shape_text import shape_text
+from students.spec import Layer, StudentSpec
 
 CARD_FILE = "README.md"
+
+
+def _numbers(layer: Layer) -> str:
+    """What a layer has beside its feed-forward, in words."""
+    plain = {name: value for name, value in asdict(layer).items() if name not in ("ffn_width", "activation")}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plain.items())
 
 
 def model_card(verdict: dict[str, Any]) -> str:
@@ -22,8 +29,8 @@ def model_card(verdict: dict[str, Any]) -> str:
         gap = f"The student keeps {100 * score['gap_kept']:.1f} % of the gap from bag-of-words to the teacher."
     low, high = latency["interval"]
     layers = [
-        f"| {number} | {layer.heads} | {layer.qkv_width} | {layer.ffn_width} | {layer.activation} |"
-        for number, layer in enumerate(transformer_layers(spec, "a search"), 1)
+        f"| {number} | {layer.type} | {_numbers(layer)} | {layer.ffn_width} | {layer.activation} |"
+        for number, layer in enumerate(spec.layers, 1)
     ]
     files = [
         f"| {file['file']} | {file['precision']} | {file['bytes'] / 1e6:.1f} MB | {file['latency_ms']:.2f} ms "
@@ -66,7 +73,7 @@ def model_card(verdict: dict[str, Any]) -> str:
         "",
         f"Measured on {device['processor']} with target {verdict['target']}: batch {workload['batch_size']}, "
         f"{workload['sequence_length']} tokens, {workload['threads']} thread(s), {workload['precision']}; the median "
-        f"over three fresh processes, noise floor {latency['noise_floor_percent']:.1f} %.",
+        f"over {latency['processes']} fresh processes, noise floor {latency['noise_floor_percent']:.1f} %.",
         "",
         "| file | precision | size | ONNX Runtime | agreement |",
         "|---|---|---|---|---|",
@@ -80,7 +87,7 @@ def model_card(verdict: dict[str, Any]) -> str:
         f"Embedding {spec.embedding_width} wide, hidden state {spec.hidden_width}, vocabulary {spec.vocabulary_size}, "
         f"{spec.maximum_positions} positions.",
         "",
-        "| layer | heads | qkv width | FFN width | activation |",
+        "| layer | type | numbers | FFN width | activation |",
         "|---|---|---|---|---|",
         *layers,
     ]

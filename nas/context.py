@@ -12,7 +12,7 @@ from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from export.items import Checkpoint, Item
-from nas.device import PROCESSES, time_items
+from nas.device import time_items
 from nas.groundwork import Ground
 from nas.methods import METHODS, Method
 from nas.proxies import Tryout
@@ -100,10 +100,11 @@ class Context:
         with SampleStore(self.run.path / STORE_FILE) as store:
             yield store
 
-    def time(self, items: Mapping[str, Item], workload: Workload, processes: int = PROCESSES) -> dict[str, Measurement]:
-        """Measurements by key on the target over so many processes, less those that have measured a key already."""
+    def time(self, items: Mapping[str, Item], workload: Workload, times: int = 1) -> dict[str, Measurement]:
+        """Measurements by key on the target, over `times` as many processes as usual; those that have measured a key
+        already do not do so again."""
         with self.store() as store:
-            return time_items(items, self.ground.target, workload, self.settings.seed, self.progress, store, processes)
+            return time_items(items, self.ground.target, workload, self.settings.seed, self.progress, store, times)
 
     def result_folder(self, label: str) -> Path:
         """Where a budget's student goes."""

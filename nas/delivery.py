@@ -19,7 +19,6 @@ from export.student import export_student
 from nas.budget import Budget
 from nas.candidates import finalists_of, further_finalists
 from nas.context import Context
-from nas.device import PROCESSES
 from nas.finalists import Finalist
 from nas.result_folder import CHECKPOINT, ENCODER, checkpoint_of
 from nas.use import used_checkpoint
@@ -158,9 +157,9 @@ def timed_as_shipped(context: Context, budget: Budget, items: dict[str, Item]) -
     if budget.holds(student) or student.p50_ms > DOUBTED * budget.latency_ms:
         return timed
     context.progress.say(
-        f"{budget.label}: measured {student.p50_ms:.2f} ms, slightly over; asking {PROCESSES} more processes"
+        f"{budget.label}: measured {student.p50_ms:.2f} ms, slightly over; asking as many processes again"
     )
-    return context.time(items, budget.workload, 2 * PROCESSES)
+    return context.time(items, budget.workload, times=2)
 
 
 def delivered_forms(target: str, workload: Workload) -> dict[str, Form]:

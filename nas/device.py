@@ -75,9 +75,13 @@ def time_items(
     seed: int,
     progress: Progress,
     store: SampleStore | None = None,
-    processes: int = PROCESSES,
+    times: int = 1,
 ) -> dict[str, Measurement]:
-    """Measurements by key over so many processes; for a promise, not for a fit. `store` remembers samples."""
+    """Measurements by key over `PROCESSES` processes, or `times` as many; for a promise, not for a fit.
+
+    `store` remembers samples.
+    """
+    processes = times * PROCESSES
     measured = measure_items(
         items, target, [workload], FINAL_POLICY, processes=processes, seed=seed, progress=progress, store=store
     )

@@ -10,10 +10,10 @@ from distill.curve_figure import curve_figure, read_learnt
 from nas.budget import Budget
 from nas.context import RESULTS
 from nas.result_folder import CHECKPOINT
-from nas.scoring import shape_text
 from nas.verdict import tried_text
 from runs.folder import RunFolder
 from runs.report import Report
+from students.shape_text import shape_text
 from students.spec import StudentSpec
 
 REPORT_FILE = "report.html"

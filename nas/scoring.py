@@ -18,7 +18,8 @@ from nas.rules import RULES
 from predictor.compiled import CompiledPredictor, in_chunks
 from predictor.latency import LatencyPredictor
 from runs.errors import UserError
-from students.spec import StudentSpec, transformer_layers
+from students.shape_text import shape_text
+from students.spec import StudentSpec
 
 SEARCHED_FOR_FASTEST = 20_000
 
@@ -123,15 +124,3 @@ def require_feasible(
                 f"possible ({shape_text(spec)}) takes {measured:.2f} ms on {target}; give a larger budget or another "
                 "--space."
             )
-
-
-def shape_text(spec: StudentSpec) -> str:
-    """A spec in a few words: `4 layers x 312, 12 heads, FFN 1200`; ranges where layers differ."""
-
-    def span(values: list[int]) -> str:
-        return str(values[0]) if min(values) == max(values) else f"{min(values)}-{max(values)}"
-
-    layers = transformer_layers(spec, "a search")
-    heads, ffn = span([layer.heads for layer in layers]), span([layer.ffn_width for layer in layers])
-    plural = "" if len(spec.layers) == 1 else "s"
-    return f"{len(spec.layers)} layer{plural} x {spec.hidden_width}, {heads} heads, FFN {ffn}"

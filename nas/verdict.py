@@ -133,6 +133,7 @@ def build_verdict(
             "measured_p50": measured.p50_ms,
             "measured_p90": measured.p90_ms,
             "noise_floor_percent": measured.noise_floor_percent,
+            "processes": len(measured.process_medians_ms),
         },
         "score": scores.to_json(),
         "speedup": teacher.latency_ms / measured.p50_ms,

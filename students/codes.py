@@ -12,6 +12,7 @@ Codes = npt.NDArray[np.int64]
 
 SHARED_GENES = ("layers", "hidden", "activation")
 LAYER_GENES = ("heads", "qkv", "ffn")
+TYPE_GENE = "type"
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class CodeSpace:
     """The integer side of a search space, without specs.
 
     A code is a row of gene values, each an index into that gene's choices: layers, hidden, activation, then heads, qkv
-    and ffn once if all layers are alike, else once a layer. Genes of layers beyond the depth are 0, so that every
-    member has exactly one code.
+    and ffn, and the type where there are several, once if all layers are alike, else once a layer. Genes of layers
+    beyond the depth are 0, and so are heads and qkv of a layer without attention, so that every member has exactly one
+    code.
     """
 
     name: str
@@ -35,14 +37,24 @@ class CodeSpace:
     def genes(self) -> tuple[str, ...]:
         """The name of each column of a code."""
         if self.choices.alike:
-            return SHARED_GENES + LAYER_GENES
-        return SHARED_GENES + tuple(f"layer{n}.{gene}" for n in range(self.slots) for gene in LAYER_GENES)
+            return SHARED_GENES + self.layer_genes
+        return SHARED_GENES + tuple(f"layer{n}.{gene}" for n in range(self.slots) for gene in self.layer_genes)
+
+    @property
+    def layer_genes(self) -> tuple[str, ...]:
+        """The genes of one layer; that of the type, where there is one, comes last."""
+        return (*LAYER_GENES, TYPE_GENE) if self.typed else LAYER_GENES
+
+    @property
+    def typed(self) -> bool:
+        """Whether layers may be of several types."""
+        return len(self.choices.types) > 1
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
         """How many choices each gene has."""
         choices = self.choices
-        layer = (len(choices.heads), len(choices.qkv), len(choices.ffn))
+        layer = (len(choices.heads), len(choices.qkv), len(choices.ffn), len(choices.types))[: len(self.layer_genes)]
         return (len(choices.layers), len(choices.hidden), len(choices.activation)) + layer * self.slots
 
     @cached_property
@@ -68,10 +80,11 @@ class CodeSpace:
 
     @cached_property
     def size(self) -> int:
-        """The exact number of members."""
+        """The exact number of codes."""
         pairs = [int(count) for count in (self.qkv_widths > 0).sum(axis=(1, 2))]
         powers: tuple[int, ...] = (1,) * len(self.choices.layers) if self.choices.alike else self.choices.layers
-        bodies: list[int] = [(count * len(self.choices.ffn)) ** power for count in pairs for power in powers]
+        layers = [sum(count if form.attends else 1 for form in self.choices.types) for count in pairs]
+        bodies: list[int] = [(count * len(self.choices.ffn)) ** power for count in layers for power in powers]
         return len(self.choices.activation) * sum(bodies)
 
     def depths(self, codes: Codes) -> npt.NDArray[np.int64]:
@@ -79,8 +92,20 @@ class CodeSpace:
         return np.array(self.choices.layers, dtype=np.int64)[codes[:, 0]]
 
     def layer_view(self, codes: Codes) -> Codes:
-        """[n, slots, 3] onto the layer genes."""
-        return codes[:, len(SHARED_GENES) :].reshape(len(codes), self.slots, len(LAYER_GENES))
+        """[n, slots, layer genes] onto the layer genes."""
+        return codes[:, len(SHARED_GENES) :].reshape(len(codes), self.slots, len(self.layer_genes))
+
+    @cached_property
+    def _attending(self) -> npt.NDArray[np.bool_]:
+        """Whether heads and queries are anything to each type, [types]."""
+        return np.array([form.attends for form in self.choices.types])
+
+    def attends(self, codes: Codes) -> npt.NDArray[np.bool_]:
+        """Which slots have heads and queries, [n, slots]; an empty slot counts as one of the first type."""
+        if not self.typed:
+            return np.broadcast_to(self._attending[0], (len(codes), self.slots))
+        found: npt.NDArray[np.bool_] = self._attending[self.layer_view(codes)[..., -1]]
+        return found
 
     def used(self, codes: Codes) -> npt.NDArray[np.bool_]:
         """Which slots hold a layer, [n, slots]."""
@@ -110,22 +135,31 @@ class CodeSpace:
         layers = self.layer_view(codes)
         layers[..., :2] = self.draw_pairs(np.repeat(codes[:, 1], self.slots), rng).reshape(n, self.slots, 2)
         layers[..., 2] = rng.integers(len(self.choices.ffn), size=(n, self.slots))
+        if self.typed:
+            layers[..., -1] = self.draw_types((n, self.slots), rng)
         same = rng.random(n) < self.choices.alike_share
         layers[same] = layers[same, :1]
         layers[~self.used(codes)] = 0
+        layers[~self.attends(codes), :2] = 0
         return codes
+
+    def draw_types(self, shape: tuple[int, ...], rng: np.random.Generator) -> Codes:
+        """Genes of types, by the file's weights."""
+        weights = np.array([form.weight for form in self.choices.types])
+        return rng.choice(len(weights), size=shape, p=weights / weights.sum())
 
     def valid(self, codes: Codes) -> npt.NDArray[np.bool_]:
         """Which rows are the code of a member, [n]."""
         codes = np.asarray(codes)
         inside: npt.NDArray[np.bool_] = np.all((codes >= 0) & (codes < np.array(self.cardinalities)), axis=1)
         checked = np.where(inside[:, None], codes, 0)
-        empty = ~self.layer_view(checked).any(axis=2)
-        inside &= np.all(np.where(self.used(checked), self.widths(checked) > 0, empty), axis=1)
+        layers = self.layer_view(checked)
+        possible = np.where(self.attends(checked), self.widths(checked) > 0, ~layers[..., :2].any(axis=2))
+        inside &= np.all(np.where(self.used(checked), possible, ~layers.any(axis=2)), axis=1)
         return inside
 
     def widths(self, codes: Codes) -> npt.NDArray[np.int64]:
-        """Qkv width in each slot, [n, slots]."""
+        """Qkv width in each slot by its genes, [n, slots]; of no meaning for layers without attention."""
         layers = self.layer_view(codes)
         widths: npt.NDArray[np.int64] = self.qkv_widths[codes[:, 1, None], layers[..., 0], layers[..., 1]]
         return widths

@@ -24,11 +24,11 @@ class VariedSpace(CodeSpace):
         counts = np.array(self.cardinalities)
         steps = np.clip(codes + rng.choice([-1, 1], size=codes.shape), 0, counts - 1)
         fresh = np.where(rng.random(codes.shape) < 0.5, steps, rng.integers(counts, size=codes.shape))
-        filled = self._fill(codes)
+        filled = self._fill(codes, rng)
         mutated = np.where(rng.random(codes.shape) < rate, fresh, filled)
         # A neighbour's step must start from the layer that is copied up, not from the 0 of an empty slot.
         mutated[:, len(SHARED_GENES) :] = np.where(
-            np.repeat(self.used(codes), len(LAYER_GENES), axis=1),
+            np.repeat(self.used(codes), len(self.layer_genes), axis=1),
             mutated[:, len(SHARED_GENES) :],
             filled[:, len(SHARED_GENES) :],
         )
@@ -39,9 +39,9 @@ class VariedSpace(CodeSpace):
 
         Of each member the depth changes by 1 with probability 0.25, the hidden width by 1 place with 0.5, the
         feed-forward by up to 2 with 0.5, and heads or queries by up to 2 with 0.25. Where layers differ such a step is
-        taken by one of them or, half the time, by all (ours). Activations stay.
+        taken by one of them or, half the time, by all (ours). Activations stay; a type is drawn again with 0.25 (ours).
         """
-        stepped = self._fill(codes)
+        stepped = self._fill(codes, rng)
         shared, layers = stepped[:, : len(SHARED_GENES)], self.layer_view(stepped)
         n = len(codes)
 
@@ -59,39 +59,50 @@ class VariedSpace(CodeSpace):
         queries = (rng.random(n) < 0.5)[:, None]
         layers[..., 0] += np.where(queries, 0, attention)
         layers[..., 1] += np.where(queries, attention, 0)
+        if self.typed:
+            again = takes & (rng.random(n) < 0.25)[:, None]
+            layers[..., -1] = np.where(again, self.draw_types((n, 1), rng), layers[..., -1])
         return self._repair(np.clip(stepped, 0, np.array(self.cardinalities) - 1), rng)
 
     def cross(self, a: Codes, b: Codes, rng: np.random.Generator) -> Codes:
         """Children that take each gene from one parent or the other; rows of `a` and `b` are paired."""
-        return self._repair(np.where(rng.random(a.shape) < 0.5, self._fill(a), self._fill(b)), rng)
+        return self._repair(np.where(rng.random(a.shape) < 0.5, self._fill(a, rng), self._fill(b, rng)), rng)
 
-    def _fill(self, codes: Codes) -> Codes:
-        """Repeat the last layer in the slots beyond the depth."""
+    def _fill(self, codes: Codes, rng: np.random.Generator) -> Codes:
+        """Repeat the last layer in the slots beyond the depth, and draw heads and queries for where they are nothing:
+        another type may make something of them."""
         last = np.minimum(np.arange(self.slots), self.used(codes).sum(axis=1, keepdims=True) - 1)
         layers = np.take_along_axis(self.layer_view(codes), last[..., None], axis=1)
+        if self.typed:
+            rows, slots = np.nonzero(~np.take_along_axis(self.attends(codes), last, axis=1))
+            layers[rows, slots, :2] = self.draw_pairs(codes[rows, 1], rng)
         return np.concatenate([codes[:, : len(SHARED_GENES)], layers.reshape(len(codes), -1)], axis=1)
 
     def _repair(self, codes: Codes, rng: np.random.Generator) -> Codes:
-        """Draw again what the hidden width forbids, and empty the slots beyond the depth."""
+        """Draw again what the hidden width forbids, and empty what has no meaning."""
         codes = np.ascontiguousarray(codes)
         layers, used = self.layer_view(codes), self.used(codes)
-        rows, slots = np.nonzero(used & (self.widths(codes) == 0))
+        rows, slots = np.nonzero(used & self.attends(codes) & (self.widths(codes) == 0))
         layers[rows, slots, :2] = self.draw_pairs(codes[rows, 1], rng)
         layers[~used] = 0
+        layers[~self.attends(codes), :2] = 0
         return codes
 
     def enumerate_extremes(self) -> Codes:
-        """Members of least depth, narrowest hidden widths and feed-forward, with every kind of attention.
+        """Members of least depth, narrowest hidden widths and feed-forward, of each type, with every kind of attention.
 
         Together they hold the fastest student of the space on any sensible machine, [n, genes].
         """
         activations, heads, rules = (len(self.choices.activation), len(self.choices.heads), len(self.choices.qkv))
         hidden = min(SMALLEST_WIDTHS, len(self.choices.hidden))
-        grid = np.stack(np.meshgrid(*map(np.arange, (hidden, activations, heads, rules)), indexing="ij"), axis=-1)
-        codes = np.zeros((grid[..., 0].size, len(self.genes)), dtype=np.int64)
-        codes[:, 1:5] = grid.reshape(-1, 4)
+        sizes = (len(self.choices.types), hidden, activations, heads, rules)
+        grid = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), axis=-1).reshape(-1, len(sizes))
+        codes = np.zeros((len(grid), len(self.genes)), dtype=np.int64)
+        codes[:, 1:3] = grid[:, 1:3]
         layers = self.layer_view(codes)
-        layers[:, :, :2] = layers[:, :1, :2]
+        layers[:, :, :2] = grid[:, None, 3:]
+        if self.typed:
+            layers[:, :, -1] = grid[:, None, 0]
         layers[~self.used(codes)] = 0
         return codes[self.valid(codes)]
 
@@ -101,7 +112,7 @@ class VariedSpace(CodeSpace):
         [n, genes], without repetition; empty where the code is as small as the space goes.
         """
         code = np.asarray(code, dtype=np.int64).reshape(-1)
-        places = [1, *range(len(SHARED_GENES), len(self.genes))]
+        places = [1, *(place for place, gene in enumerate(self.genes) if gene.endswith(LAYER_GENES))]
         smaller = [found for place in places for found in self._step_down(code, place)]
         found = np.array([*self._shallower(code), *smaller], dtype=np.int64).reshape(-1, len(self.genes))
         return np.unique(found[self.valid(found)], axis=0)
@@ -116,18 +127,18 @@ class VariedSpace(CodeSpace):
         grown = []
         for slot in np.flatnonzero(self.used(code[None])[0]):
             for gene in ("heads", "ffn"):
-                place = len(SHARED_GENES) + int(slot) * len(LAYER_GENES) + LAYER_GENES.index(gene)
+                place = len(SHARED_GENES) + int(slot) * len(self.layer_genes) + LAYER_GENES.index(gene)
                 grown += self._step_up(code, place)
         found = np.array(grown, dtype=np.int64).reshape(-1, len(self.genes))
         found = found[(self._head_widths(found) == self._head_widths(code[None])).all(axis=1)]
         return np.unique(found, axis=0)
 
     def _head_widths(self, codes: Codes) -> npt.NDArray[np.int64]:
-        """Channels of a head in each slot [n, slots]; 0 where no layer is."""
+        """Channels of a head in each slot [n, slots]; 0 where there is no head."""
         widths: npt.NDArray[np.int64] = (
             self.widths(codes) // np.array(self.choices.heads)[self.layer_view(codes)[..., 0]]
         )
-        return np.where(self.used(codes), widths, 0)
+        return np.where(self.used(codes) & self.attends(codes), widths, 0)
 
     def _step_up(self, code: Codes, place: int) -> list[npt.NDArray[np.int64]]:
         """The nearest valid code with a greater value in one place, if there is one."""
@@ -161,6 +172,6 @@ class VariedSpace(CodeSpace):
         results = []
         for start in range(kept + 1):
             rest = np.delete(layers, np.s_[start : start + removed], axis=0)
-            padded = np.concatenate([rest, np.zeros((removed, len(LAYER_GENES)), dtype=np.int64)])
+            padded = np.concatenate([rest, np.zeros((removed, len(self.layer_genes)), dtype=np.int64)])
             results.append(np.concatenate([lower[: len(SHARED_GENES)], padded.reshape(-1)]))
         return results

@@ -12,13 +12,13 @@ from students.codes import Codes
 from students.moves import VariedSpace
 from students.space_blocks import Surroundings, space_blocks
 from students.space_file import read_space_file
-from students.spec import Head, StudentSpec, TransformerLayer, transformer_layers
+from students.spec import BottleneckLayer, Head, Layer, StudentSpec, TransformerLayer, layer_text
 from students.table import BlockTable
 
 
 @dataclass(frozen=True)
 class SearchSpace(VariedSpace):
-    """A space over plain transformer layers whose embedding is as wide as the hidden state.
+    """A space over students whose embedding is as wide as the hidden state.
 
     Predictors, proxies and controllers work on its codes (`CodeSpace`); specs are made of the chosen few.
     """
@@ -51,7 +51,8 @@ class SearchSpace(VariedSpace):
             hidden, activation = self.choices.hidden[code[1]], self.choices.activation[code[2]]
             slots = range(self.slots) if self.choices.alike else range(int(depths[row]))
             shapes = [
-                TransformerLayer(
+                self.choices.types[layers[row, slot, -1] if self.typed else 0].layer(
+                    hidden,
                     self.choices.heads[layers[row, slot, 0]],
                     int(widths[row, slot]),
                     self.choices.ffn[layers[row, slot, 2]],
@@ -64,7 +65,16 @@ class SearchSpace(VariedSpace):
         return specs
 
     def widest(self, *, vocabulary_size: int, maximum_positions: int, token_types: int, head: Head) -> StudentSpec:
-        """The smallest spec that every member is a part of (`students.leading`); it need not be a member itself."""
+        """The smallest spec that every member is a part of (`students.leading`); it need not be a member itself.
+
+        Raises `UserError` for a space with layers of other types than transformers, which have no parts.
+        """
+        for form in self.choices.types:
+            if form.type != TransformerLayer.type:
+                raise UserError(
+                    f"the space {self.name} has layers of type {form.type}, and a supernet's are transformers alone: "
+                    "choose a method without a supernet, or a space of transformers."
+                )
         hidden, heads = max(self.choices.hidden), max(self.choices.heads)
         head_width = int((self.qkv_widths // np.array(self.choices.heads)[:, None]).max())
         layer = TransformerLayer(heads, heads * head_width, max(self.choices.ffn), self.choices.activation[0])
@@ -79,7 +89,7 @@ class SearchSpace(VariedSpace):
         return codes
 
     def _encode_one(self, spec: StudentSpec) -> Codes:
-        shapes = transformer_layers(spec, f"the space {self.name}")
+        shapes = spec.layers
         first = shapes[0]
         self._require(spec.sharing is None, "its layers share weights")
         self._require(spec.embedding_width == spec.hidden_width, "its embedding is not as wide as its hidden state")
@@ -89,11 +99,27 @@ class SearchSpace(VariedSpace):
         hidden = self._index("hidden", spec.hidden_width)
         code = [self._index("layers", len(spec.layers)), hidden, self._index("activation", first.activation)]
         for layer in shapes[: self.slots]:
+            code += self._layer_code(layer, hidden)
+        return np.array(code + [0] * (len(self.genes) - len(code)), dtype=np.int64)
+
+    def _layer_code(self, layer: Layer, hidden: int) -> list[int]:
+        heads = rule = 0
+        if isinstance(layer, TransformerLayer | BottleneckLayer):
             heads = self._index("heads", layer.heads)
             rules = np.flatnonzero(self.qkv_widths[hidden, heads] == layer.qkv_width)
             self._require(len(rules) > 0, f"it has a qkv width of {layer.qkv_width} in {layer.heads} heads")
-            code += [heads, int(rules[0]), self._index("ffn", layer.ffn_width)]
-        return np.array(code + [0] * (len(self.genes) - len(code)), dtype=np.int64)
+            rule = int(rules[0])
+        ffn = self._index("ffn", layer.ffn_width)
+        numbers = (
+            self.choices.hidden[hidden],
+            self.choices.heads[heads],
+            int(self.qkv_widths[hidden, heads, rule]),
+            layer.ffn_width,
+            layer.activation,
+        )
+        types = [place for place, form in enumerate(self.choices.types) if form.layer(*numbers) == layer]
+        self._require(len(types) > 0, f"it has a layer that is a {layer_text(layer)}")
+        return [heads, rule, ffn, *(types[:1] if self.typed else ())]
 
     def _require(self, condition: bool, why_not: str) -> None:
         if not condition:

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from students.codes import LAYER_GENES, Codes, CodeSpace
+from students.codes import Codes, CodeSpace
 from students.heads import HEAD_BLOCKS, POOLED_HEADS, Head, HeadSizes
 from students.spec import Block, EmbeddingBlock, LayerBlock, TransformerLayer
 from students.table import ABSENT, BlockTable, Numbers
@@ -27,7 +27,8 @@ class SpaceBlocks:
 
     blocks: tuple[Block, ...]
     layers: Numbers
-    """[first only, hidden, activation, heads, qkv, ffn]; `ABSENT` where no such layer may be."""
+    """[first only, hidden, activation, heads, qkv, ffn], and the type where there are several; `ABSENT` where no such
+    layer may be."""
     ends: Numbers
     """Embedding and head by hidden width, [hidden, 2]; `ABSENT` for a head that has no block."""
 
@@ -36,7 +37,7 @@ class SpaceBlocks:
         depths = space.depths(codes)
         slots = np.arange(int(depths.max(initial=1)))
         steps = np.cumprod([1, *self.layers.shape[:0:-1]])[::-1]
-        layers = space.layer_view(codes) @ steps[-len(LAYER_GENES) :]
+        layers = space.layer_view(codes) @ steps[-len(space.layer_genes) :]
         places = np.broadcast_to(layers, (len(codes), max(len(slots), space.slots)))[:, : len(slots)]
         places = places + (codes[:, 1:2] * steps[1] + codes[:, 2:3] * steps[2])
         places += (slots == depths[:, None] - 1) * steps[0]
@@ -64,15 +65,19 @@ def space_blocks(space: CodeSpace, around: Surroundings) -> SpaceBlocks:
         rest = (around.vocabulary_size, around.maximum_positions, around.token_types)
         ends[place] = number(EmbeddingBlock(hidden, hidden, *rest)), number(HEAD_BLOCKS[around.head.kind](sizes))
 
-    counts = (len(choices.hidden), len(choices.activation), len(choices.heads), len(choices.qkv), len(choices.ffn))
+    layer_counts = (len(choices.heads), len(choices.qkv), len(choices.ffn), len(choices.types))
+    counts = (len(choices.hidden), len(choices.activation), *layer_counts[: len(space.layer_genes)])
     layers = np.full((2, *counts), ABSENT, dtype=np.int32)
     for genes in np.ndindex(counts):
-        hidden_gene, activation, heads, rule, ffn = genes
+        hidden_gene, activation, heads, rule, ffn = genes[:5]
+        form = choices.types[genes[5] if space.typed else 0]
         qkv_width = int(space.qkv_widths[hidden_gene, heads, rule])
-        if qkv_width:
-            layer = TransformerLayer(choices.heads[heads], qkv_width, choices.ffn[ffn], choices.activation[activation])
+        if qkv_width if form.attends else not heads and not rule:
             hidden = choices.hidden[hidden_gene]
+            layer = form.layer(
+                hidden, choices.heads[heads], qkv_width, choices.ffn[ffn], choices.activation[activation]
+            )
             layers[(0, *genes)] = layers[(1, *genes)] = number(LayerBlock(hidden, layer))
-            if around.head.kind in POOLED_HEADS:
+            if around.head.kind in POOLED_HEADS and isinstance(layer, TransformerLayer):
                 layers[(1, *genes)] = number(LayerBlock(hidden, layer, first_only=True))
     return SpaceBlocks(tuple(blocks), layers, ends)

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, get_args
 
 from runs.errors import UserError
 from runs.files import read_yaml
+from students.layer_forms import NAMES, TRANSFORMER, LayerForm, read_form
 from students.spec import Activation
 
 NO_LIMIT = 2**31
@@ -38,7 +40,7 @@ class QkvRule:
 
 @dataclass(frozen=True)
 class Choices:
-    """What each gene may be, ascending. `alike`: one group of layer genes for all layers.
+    """What each gene may be, numbers ascending. `alike`: one group of layer genes for all layers.
 
     `alike_share` is the share of samples that repeat one layer throughout where layers may differ.
     """
@@ -52,13 +54,14 @@ class Choices:
     alike: bool
     alike_share: float = 0.0
     maximum_qkv: int = NO_LIMIT
+    types: tuple[LayerForm, ...] = (TRANSFORMER,)
 
 
 def read_space_file(path: Path) -> Choices:
     """Read a space; whatever is wrong with the file is a `UserError` that names the file and the key."""
     data = read_yaml(path, "space file")
     required = {"layers", "hidden", "activation", "heads", "qkv", "ffn", "alike"}
-    known = required | {"alike_share", "maximum_qkv"}
+    known = required | {"alike_share", "maximum_qkv", "types"}
     keys = set(data) if isinstance(data, dict) else set()
     for wrong, complaint in ((required - keys, "lacks"), (keys - known, "has an unknown key,")):
         if wrong:
@@ -79,6 +82,7 @@ def read_space_file(path: Path) -> Choices:
         alike=data["alike"],
         alike_share=float(share),
         maximum_qkv=limit,
+        types=_forms(path, data["types"]) if "types" in data else (TRANSFORMER,),
         **sizes,
     )
     _check_pairs(path, choices)
@@ -107,6 +111,24 @@ def _listed(path: Path, key: str, values: Any) -> Any:
     if len(numbers) > LONGEST:
         raise _wrong(path, key, f"a range of at most {LONGEST:,} numbers")
     return list(numbers)
+
+
+def _forms(path: Path, values: Any) -> tuple[LayerForm, ...]:
+    """Names of layer forms, as a list or a mapping to sampling weights."""
+    wrong = _wrong(path, "types", f"a list, or a mapping to weights above 0, of different names such as {NAMES}")
+    if not isinstance(values, list | Mapping) or not values:
+        raise wrong
+    weights = values if isinstance(values, Mapping) else dict.fromkeys(map(str, values), 1)
+    forms = []
+    for text, weight in weights.items():
+        known = isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < inf
+        form = read_form(str(text), float(weight)) if known else None
+        if form is None:
+            raise wrong
+        forms.append(form)
+    if len({replace(form, weight=1.0) for form in forms}) < len(values):
+        raise wrong
+    return tuple(forms)
 
 
 def _qkv_rules(path: Path, values: Any) -> tuple[QkvRule, ...]:

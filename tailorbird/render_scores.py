@@ -1,6 +1,8 @@
 """Results about students and their scores for people: tables on stdout, from the same object that `--json` prints."""
 
 from distill.score_text import figure_text, score_text
+from students.shape_text import shape_text
+from students.spec import StudentSpec
 from tailorbird.tables import Result, ms, percent, table, workload
 
 
@@ -27,7 +29,7 @@ def _verdict(verdict: Result) -> None:
             f"{teacher['name']} ({teacher['licence']}): {teacher['parameters'] / 1e6:.1f} M, "
             f"{ms(teacher['latency_ms'])}{_timed(teacher['timed_as'])}",
         ],
-        ["student", f"{_shape(student['spec'])}: {student['parameters'] / 1e6:.1f} M"],
+        ["student", f"{shape_text(StudentSpec.from_json(student['spec']))}: {student['parameters'] / 1e6:.1f} M"],
         *_precision(verdict.get("tried", []), score["metric"]),
         *_limits(verdict["limits"]),
         ["speed-up", f"{verdict['speedup']:.2f}×"],
@@ -90,14 +92,6 @@ def _gap(share: float | None) -> str:
     if share < 0:
         return "below bag-of-words"
     return f"{percent(share)} of the gap from bag-of-words to teacher"
-
-
-def _shape(spec: Result) -> str:
-    layers = spec["layers"]
-    widths = sorted({layer["ffn_width"] for layer in layers})
-    heads = sorted({layer["heads"] for layer in layers})
-    span = [f"{values[0]}" if len(values) == 1 else f"{values[0]}–{values[-1]}" for values in (heads, widths)]
-    return f"{len(layers)} layers × {spec['hidden_width']}, heads {span[0]}, FFN {span[1]}"
 
 
 UNEVEN = 2.0

@@ -7,7 +7,7 @@ import numpy as np
 from grid.teaching import from_text
 from protocol import paired_bootstrap, score_table
 
-from nas.scoring import shape_text
+from students.shape_text import shape_text
 from students.spec import StudentSpec
 
 BY_HAND = "by hand: "

@@ -65,7 +65,7 @@ def test_validation_chooses_the_shape_and_differences_are_paired() -> None:
     text = page({"tone": one})
     assert "| best by hand (wide) | 2 | 70.0 |" in text and "| kd-nas | 2 | 80.0 |" in text
     assert "Minus random search: `kd-nas` **+5.0 [" in text
-    assert "| kd-nas (2) | 90.0 | 3.90 | 24 | 720 + 700 | 60 + 30 | 2 layers x 32, 2 heads, FFN 64 |" in text
+    assert "| kd-nas (2) | 90.0 | 3.90 | 24 | 720 + 700 | 60 + 30 | 2 layers × 32, heads 2, FFN 64 |" in text
 
 
 def test_one_budget_from_data_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

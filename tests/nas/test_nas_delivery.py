@@ -97,7 +97,7 @@ def test_when_nothing_keeps_the_budget_the_last_is_delivered_as_it_is(tmp_path: 
 
 @pytest.mark.parametrize(
     ("first", "asked", "kept"),
-    [(5.9, [3], True), (6.25, [3, 6], True), (6.35, [3], False)],
+    [(5.9, [1], True), (6.25, [1, 2], True), (6.35, [1], False)],
     ids=["within", "slightly over", "far over"],
 )
 def test_a_student_slightly_over_its_budget_is_measured_in_more_processes(
@@ -110,10 +110,10 @@ def test_a_student_slightly_over_its_budget_is_measured_in_more_processes(
     class Timing:
         progress: Progress = Progress(quiet=True)
 
-        def time(self, items: dict[str, Any], workload: Workload, processes: int = 3) -> dict[str, Measurement]:
-            calls.append(processes)
-            p50 = first if processes == 3 else (first + 5.7) / 2
-            return {key: Measurement(key, workload, p50, p50, (p50,) * processes, 1.0, 60) for key in items}
+        def time(self, items: dict[str, Any], workload: Workload, times: int = 1) -> dict[str, Measurement]:
+            calls.append(times)
+            p50 = first if times == 1 else (first + 5.7) / 2
+            return {key: Measurement(key, workload, p50, p50, (p50,) * 3 * times, 1.0, 60) for key in items}
 
     items: dict[str, Any] = {name: Checkpoint(tmp_path) for name in ("student", "teacher")}
     timed = timed_as_shipped(cast(Context, Timing()), BUDGET, items)

@@ -246,7 +246,7 @@ class TestBadInput:
         )
 
     def test_a_budget_that_no_student_meets_names_the_fastest(self, world: World) -> None:
-        self.refuse(world, r"no student .* --budget-ms 0.5: the fastest possible \(1 layer x 16.*takes 1\.\d+ ms",
+        self.refuse(world, r"no student .* --budget-ms 0.5: the fastest possible \(1 layer × 16.*takes 1\.\d+ ms",
                     budgets_ms=(0.5,))  # fmt: skip
 
     def test_one_hopeless_budget_of_two(self, world: World) -> None:

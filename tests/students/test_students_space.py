@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runs.errors import UserError
 from students.space import SPACES, SearchSpace, space
-from students.spec import Head, TransformerLayer, transformer_layers, uniform_spec
+from students.spec import ConvolutionLayer, Head, StudentSpec, TransformerLayer, transformer_layers, uniform_spec
 from students.table import BlockTable
 
 AROUND: dict[str, Any] = dict(vocabulary_size=50, maximum_positions=16, token_types=2, head=Head("classification", 3))
@@ -35,6 +35,27 @@ alike: true
 heads: [1, 2, 3]
 qkv: [hidden, 40, 48]
 ffn: [4]
+""",
+    "types": """
+layers: [1, 2]
+hidden: [8]
+activation: [gelu]
+alike: false
+alike_share: 0.3
+heads: [1, 2]
+qkv: [8 per head]
+ffn: [4, 6]
+types: {transformer: 2, convolution of 3: 1, feed-forward x 2: 1, bottleneck to 1/2: 0.5}
+""",
+    "types, alike": """
+layers: [1, 3]
+hidden: [8, 16]
+activation: [gelu, relu]
+alike: true
+heads: [2, 4]
+qkv: [8 per head, 12 per head]
+ffn: [4, 6]
+types: [feed-forward, convolution of 5, transformer]
 """,
 }
 
@@ -261,11 +282,47 @@ def test_outside_students_are_told_why(change: dict[str, Any], reason: str) -> N
         ("qkv: [hidden, 20 per head]", "qkv: [8 per head, hidden]", "without repetition"),
         ("heads: [1, 2, 3]\nqkv: [hidden, 20 per head]", "heads: [5]\nqkv: [hidden]", "divisible"),
         ("layers: [1, 3]", "layers: [1, 3", "YAML"),
+        ("alike: false", "alike: false\ntypes: []", "different names such as transformer, feed-forward"),
+        ("alike: false", "alike: false\ntypes: [attention]", "different names such as"),
+        ("alike: false", "alike: false\ntypes: [convolution of 4]", "different names such as"),
+        ("alike: false", "alike: false\ntypes: [transformer, transformer]", "different names such as"),
+        ("alike: false", "alike: false\ntypes: [feed-forward, feed-forward x 1]", "different names such as"),
+        ("alike: false", "alike: false\ntypes: {transformer: 0}", "weights above 0"),
     ],
 )
 def test_wrong_files_are_told_why(tmp_path: Path, old: str, new: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         written(tmp_path, SMALL["mixed"].replace(old, new))
+
+
+def test_layers_of_every_type_are_drawn_by_their_weights(tmp_path: Path) -> None:
+    members = written(tmp_path, SMALL["types"])
+    drawn = members.decode(members.sample(4000, np.random.default_rng(0)), **AROUND)
+    types = [layer.type for spec in drawn for layer in spec.layers]
+    shares = {name: types.count(name) / len(types) for name in set(types)}
+    assert shares["transformer"] == pytest.approx(2 / 4.5, abs=0.03)
+    assert shares["bottleneck"] == pytest.approx(0.5 / 4.5, abs=0.03)
+    rng, codes = np.random.default_rng(1), members.sample(4000, np.random.default_rng(2))
+    for stepped in (members.step(codes, rng), members.mutate(codes, rng, 0.2)):
+        assert members.valid(stepped).all()
+        before, after = ([spec.layers[0].type for spec in members.decode(some, **AROUND)] for some in (codes, stepped))
+        turned = [b for a, b in zip(before, after, strict=True) if a == "convolution" and b != a]
+        assert set(turned) == {"transformer", "feed-forward", "bottleneck"}
+        assert any(
+            layer.heads == 2
+            for spec, was in zip(members.decode(stepped, **AROUND), before, strict=True)
+            for layer in spec.layers[:1]
+            if was == "convolution" and isinstance(layer, TransformerLayer)
+        ), "what becomes attention has heads drawn for it"
+
+
+def test_layers_that_a_space_lacks_are_told(tmp_path: Path) -> None:
+    members = written(tmp_path, SMALL["types"])
+    layer = ConvolutionLayer(5, 4)
+    with pytest.raises(UserError, match=r"has a layer that is a convolution \(kernel 5"):
+        members.encode([StudentSpec(8, 8, (layer,), **AROUND)])
+    with pytest.raises(UserError, match="layers of type convolution, and a supernet's are transformers alone"):
+        members.widest(**AROUND)
 
 
 def test_unknown_names() -> None:
