@@ -9,28 +9,20 @@ import onnxruntime
 import pytest
 import torch
 from stock_models import write_stock
-from tiny_kinds import BAD, GOOD, PLAIN, write, write_bert
-from tiny_world import WORKLOAD, make_profile
+from tiny_kinds import BAD, GOOD, PLAIN, write
+from tiny_search import QUIET, TRAINING, tiny_search
 
 from distill.classroom import classroom
 from distill.kinds import KINDS
-from distill.recipe import Optimization
 from distill.recipe_file import RECIPES
 from distill.tasks import load_task
 from distill.teachers import prepare_teacher
-from nas.schedule import EFFORTS, Effort
 from nas.search import SearchSettings, search
 from runs.errors import UserError
-from runs.progress import Progress
 from students.bert import load_model
 from students.model import encoder_of
 from students.spec import StudentSpec
 
-QUIET = Progress(quiet=True)
-TINY = Effort(
-    "tiny", episodes=1, candidates=3, steps=4, subset=1.0, finalists=2, distilled=1, final_steps=60, supernet_steps=4,
-    pool_size=200,
-)  # fmt: skip
 SPACE = """\
 layers: [1, 2]
 hidden: [16, 24]
@@ -44,31 +36,13 @@ ffn: [16, 32, 48]
 
 LARGEST_MB = 0.055
 
-TRAINING = Optimization(learning_rate=3e-3, epochs=12, minimum_steps=1, batch_size=16)
 ANSWERS = {"classification": (3, 2), "regression": (3, 1), "tokens": (3, 7, 3), "masked-lm": (3, 7), "spans": (3, 7)}
 """Shape of a file's answers to 3 texts of 7 tokens, without the width of hidden states."""
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchSettings:
-    monkeypatch.setenv("TAILORBIRD_HOME", str(tmp_path / "home"))
-    monkeypatch.setitem(EFFORTS._entries, TINY.name, TINY)
-    monkeypatch.setattr(Effort, "fitting", lambda self, kind: TRAINING)
-    # Files are timed for real, but nothing hangs on how fast they are.
-    monkeypatch.setattr("nas.device.PROCESSES", 1)
-    members = tmp_path / "space.yaml"
-    members.write_text(SPACE)
-    return SearchSettings(
-        budgets_ms=(1.5,),
-        workload=WORKLOAD,
-        target=f"replay:{make_profile(tmp_path / 'profile', members)}",
-        teacher=str(write_bert(tmp_path / "teacher")),
-        space=str(members),
-        effort=TINY.name,
-        method="random",
-        max_file_mb=LARGEST_MB,
-        output=tmp_path / "run",
-    )
+    return replace(tiny_search(tmp_path, monkeypatch, SPACE), method="random", max_file_mb=LARGEST_MB)
 
 
 def searched(settings: SearchSettings, kind: str, root: Path) -> dict[str, Any]:
