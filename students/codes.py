@@ -83,8 +83,12 @@ class CodeSpace:
         """The exact number of codes."""
         pairs = [int(count) for count in (self.qkv_widths > 0).sum(axis=(1, 2))]
         powers: tuple[int, ...] = (1,) * len(self.choices.layers) if self.choices.alike else self.choices.layers
-        layers = [sum(count if form.attends else 1 for form in self.choices.types) for count in pairs]
-        bodies: list[int] = [(count * len(self.choices.ffn)) ** power for count in layers for power in powers]
+        ffn, types = len(self.choices.ffn), self.choices.types
+        bodies: list[int] = []
+        for count in pairs:
+            any_layer = ffn * sum(count if form.attends else 1 for form in types)
+            last = ffn * count * sum(form.attends for form in types) if self.choices.attention_last else any_layer
+            bodies += [any_layer ** (power - 1) * last for power in powers]
         return len(self.choices.activation) * sum(bodies)
 
     def depths(self, codes: Codes) -> npt.NDArray[np.int64]:
@@ -139,14 +143,31 @@ class CodeSpace:
             layers[..., -1] = self.draw_types((n, self.slots), rng)
         same = rng.random(n) < self.choices.alike_share
         layers[same] = layers[same, :1]
+        self._let_the_last_attend(codes, rng)
         layers[~self.used(codes)] = 0
         layers[~self.attends(codes), :2] = 0
         return codes
 
-    def draw_types(self, shape: tuple[int, ...], rng: np.random.Generator) -> Codes:
-        """Genes of types, by the file's weights."""
-        weights = np.array([form.weight for form in self.choices.types])
+    def draw_types(self, shape: tuple[int, ...], rng: np.random.Generator, attending: bool = False) -> Codes:
+        """Genes of types, by the file's weights, of all or of those with attention."""
+        weights = np.array([form.weight * (form.attends or not attending) for form in self.choices.types])
         return rng.choice(len(weights), size=shape, p=weights / weights.sum())
+
+    def lacking(self, codes: Codes) -> npt.NDArray[np.bool_]:
+        """Whose last layer has no attention though it must, [n]."""
+        if not self.choices.attention_last or not self.typed:
+            return np.zeros(len(codes), dtype=np.bool_)
+        last = self.used(codes).sum(axis=1) - 1
+        found: npt.NDArray[np.bool_] = ~self.attends(codes)[np.arange(len(codes)), last]
+        return found
+
+    def _let_the_last_attend(self, codes: Codes, rng: np.random.Generator) -> None:
+        """Draw another last layer, in place, where it lacks attention."""
+        rows = np.flatnonzero(self.lacking(codes))
+        last = self.used(codes)[rows].sum(axis=1) - 1
+        layers = self.layer_view(codes)
+        layers[rows, last, -1] = self.draw_types((len(rows),), rng, attending=True)
+        layers[rows, last, :2] = self.draw_pairs(codes[rows, 1], rng)
 
     def valid(self, codes: Codes) -> npt.NDArray[np.bool_]:
         """Which rows are the code of a member, [n]."""
@@ -156,7 +177,7 @@ class CodeSpace:
         layers = self.layer_view(checked)
         possible = np.where(self.attends(checked), self.widths(checked) > 0, ~layers[..., :2].any(axis=2))
         inside &= np.all(np.where(self.used(checked), possible, ~layers.any(axis=2)), axis=1)
-        return inside
+        return inside & ~self.lacking(checked)
 
     def widths(self, codes: Codes) -> npt.NDArray[np.int64]:
         """Qkv width in each slot by its genes, [n, slots]; of no meaning for layers without attention."""

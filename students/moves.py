@@ -84,6 +84,7 @@ class VariedSpace(CodeSpace):
         layers, used = self.layer_view(codes), self.used(codes)
         rows, slots = np.nonzero(used & self.attends(codes) & (self.widths(codes) == 0))
         layers[rows, slots, :2] = self.draw_pairs(codes[rows, 1], rng)
+        self._let_the_last_attend(codes, rng)
         layers[~used] = 0
         layers[~self.attends(codes), :2] = 0
         return codes
@@ -95,16 +96,23 @@ class VariedSpace(CodeSpace):
         """
         activations, heads, rules = (len(self.choices.activation), len(self.choices.heads), len(self.choices.qkv))
         hidden = min(SMALLEST_WIDTHS, len(self.choices.hidden))
-        sizes = (len(self.choices.types), hidden, activations, heads, rules)
+        types = np.arange(len(self.choices.types))
+        # Where the last layer must attend, it does so beneath whatever is below it.
+        lasts = np.flatnonzero([form.attends for form in self.choices.types]) if self.choices.attention_last else [0]
+        sizes = (len(types), hidden, activations, heads, rules, len(lasts))
         grid = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), axis=-1).reshape(-1, len(sizes))
         codes = np.zeros((len(grid), len(self.genes)), dtype=np.int64)
         codes[:, 1:3] = grid[:, 1:3]
         layers = self.layer_view(codes)
-        layers[:, :, :2] = grid[:, None, 3:]
+        layers[:, :, :2] = grid[:, None, 3:5]
         if self.typed:
             layers[:, :, -1] = grid[:, None, 0]
+            if self.choices.attention_last:
+                last = self.used(codes).sum(axis=1) - 1
+                layers[np.arange(len(codes)), last, -1] = np.asarray(lasts)[grid[:, -1]]
+            layers[~self.attends(codes), :2] = 0
         layers[~self.used(codes)] = 0
-        return codes[self.valid(codes)]
+        return np.unique(codes[self.valid(codes)], axis=0)
 
     def trim(self, code: Codes) -> Codes:
         """Every smaller neighbour of one code [genes] or [1, genes]: a layer less, or one width or count a step down.

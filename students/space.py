@@ -100,7 +100,9 @@ class SearchSpace(VariedSpace):
         code = [self._index("layers", len(spec.layers)), hidden, self._index("activation", first.activation)]
         for layer in shapes[: self.slots]:
             code += self._layer_code(layer, hidden)
-        return np.array(code + [0] * (len(self.genes) - len(code)), dtype=np.int64)
+        row = np.array(code + [0] * (len(self.genes) - len(code)), dtype=np.int64)
+        self._require(not self.lacking(row[None])[0], "its last layer has no attention")
+        return row
 
     def _layer_code(self, layer: Layer, hidden: int) -> list[int]:
         heads = rule = 0

@@ -55,13 +55,15 @@ class Choices:
     alike_share: float = 0.0
     maximum_qkv: int = NO_LIMIT
     types: tuple[LayerForm, ...] = (TRANSFORMER,)
+    attention_last: bool = False
+    """Whether the last layer has attention: most heads read the first token, which must see all others by then."""
 
 
 def read_space_file(path: Path) -> Choices:
     """Read a space; whatever is wrong with the file is a `UserError` that names the file and the key."""
     data = read_yaml(path, "space file")
     required = {"layers", "hidden", "activation", "heads", "qkv", "ffn", "alike"}
-    known = required | {"alike_share", "maximum_qkv", "types"}
+    known = required | {"alike_share", "maximum_qkv", "types", "attention_last"}
     keys = set(data) if isinstance(data, dict) else set()
     for wrong, complaint in ((required - keys, "lacks"), (keys - known, "has an unknown key,")):
         if wrong:
@@ -69,8 +71,9 @@ def read_space_file(path: Path) -> Choices:
     share = data.get("alike_share", 0.0)
     if not isinstance(share, int | float) or not 0 <= share <= 1:
         raise _wrong(path, "alike_share", "a number from 0 to 1")
-    if not isinstance(data["alike"], bool):
-        raise _wrong(path, "alike", "true or false")
+    for key in ("alike", "attention_last"):
+        if not isinstance(data.get(key, False), bool):
+            raise _wrong(path, key, "true or false")
     activations = data["activation"]
     if not isinstance(activations, list) or not activations or not set(activations) <= set(get_args(Activation)):
         raise _wrong(path, "activation", f"a list out of {', '.join(get_args(Activation))}")
@@ -83,9 +86,12 @@ def read_space_file(path: Path) -> Choices:
         alike_share=float(share),
         maximum_qkv=limit,
         types=_forms(path, data["types"]) if "types" in data else (TRANSFORMER,),
+        attention_last=data.get("attention_last", False),
         **sizes,
     )
     _check_pairs(path, choices)
+    if choices.attention_last and not any(form.attends for form in choices.types):
+        raise _wrong(path, "types", "such that some layer has attention, since attention_last is true")
     return choices
 
 

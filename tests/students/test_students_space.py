@@ -47,6 +47,18 @@ qkv: [8 per head]
 ffn: [4, 6]
 types: {transformer: 2, convolution of 3: 1, feed-forward x 2: 1, bottleneck to 1/2: 0.5}
 """,
+    "attention last": """
+layers: [2, 3]
+hidden: [8]
+activation: [gelu]
+alike: false
+alike_share: 0.3
+heads: [1, 2]
+qkv: [8 per head]
+ffn: [4]
+types: [feed-forward, transformer, bottleneck to 1/2, convolution of 3]
+attention_last: true
+""",
     "types, alike": """
 layers: [1, 3]
 hidden: [8, 16]
@@ -66,6 +78,14 @@ def written(folder: Path, text: str) -> SearchSpace:
     return space(path)
 
 
+def reachable(members: SearchSpace) -> list[set[int]]:
+    """The values that each gene can have: of the type of what is the last layer or none, those with attention or 0."""
+    values = [set(range(count)) for count in members.cardinalities]
+    if members.choices.attention_last:
+        values[-1] = {place for place, form in enumerate(members.choices.types) if form.attends} | {0}
+    return values
+
+
 class SpaceContract:
     """What a space promises; a subclass gives `members`."""
 
@@ -83,8 +103,7 @@ class SpaceContract:
 
     def test_samples_reach_every_choice(self, members: SearchSpace) -> None:
         codes = members.sample(5000, np.random.default_rng(0))
-        for column, count in zip(codes.T, members.cardinalities, strict=True):
-            assert set(column) == set(range(count))
+        assert [set(column) for column in codes.T] == reachable(members)
 
     def test_encode_is_the_inverse_of_decode(self, members: SearchSpace) -> None:
         codes = members.sample(300, np.random.default_rng(2))
@@ -130,8 +149,7 @@ class SpaceContract:
         rng = np.random.default_rng(6)
         for _ in range(3):
             codes = members.mutate(codes, rng, 0.5)
-        for column, count in zip(codes.T, members.cardinalities, strict=True):
-            assert set(column) == set(range(count))
+        assert [set(column) for column in codes.T] == reachable(members)
 
     def test_extremes_are_the_smallest(self, members: SearchSpace) -> None:
         extremes = members.enumerate_extremes()
@@ -288,6 +306,8 @@ def test_outside_students_are_told_why(change: dict[str, Any], reason: str) -> N
         ("alike: false", "alike: false\ntypes: [transformer, transformer]", "different names such as"),
         ("alike: false", "alike: false\ntypes: [feed-forward, feed-forward x 1]", "different names such as"),
         ("alike: false", "alike: false\ntypes: {transformer: 0}", "weights above 0"),
+        ("alike: false", "alike: false\ntypes: [feed-forward]\nattention_last: true", "some layer has attention"),
+        ("alike: false", "alike: false\nattention_last: 1", "true or false"),
     ],
 )
 def test_wrong_files_are_told_why(tmp_path: Path, old: str, new: str, reason: str) -> None:
@@ -314,6 +334,17 @@ def test_layers_of_every_type_are_drawn_by_their_weights(tmp_path: Path) -> None
             for layer in spec.layers[:1]
             if was == "convolution" and isinstance(layer, TransformerLayer)
         ), "what becomes attention has heads drawn for it"
+
+
+def test_the_last_layer_has_attention_where_it_must(tmp_path: Path) -> None:
+    members, rng = written(tmp_path, SMALL["attention last"]), np.random.default_rng(0)
+    codes = members.sample(500, rng)
+    for some in (codes, members.step(codes, rng), members.mutate(codes, rng, 0.5), members.enumerate_extremes()):
+        specs = members.decode(some, **AROUND)
+        assert {spec.layers[-1].type for spec in specs} == {"transformer", "bottleneck"}
+        assert {spec.layers[0].type for spec in specs} >= {"feed-forward", "convolution"}
+    with pytest.raises(UserError, match="its last layer has no attention"):
+        members.encode([StudentSpec(8, 8, (ConvolutionLayer(3, 4),) * 2, **AROUND)])
 
 
 def test_layers_that_a_space_lacks_are_told(tmp_path: Path) -> None:
