@@ -140,7 +140,7 @@ def nas_search(
     space: Annotated[
         str,
         typer.Option(
-            help="Which students there are: hybrid, kd-nas, autotinybert-kd, autotinybert-mlm, or a YAML file."
+            help="Which students there are: hybrid, mixed, kd-nas, autotinybert-kd, autotinybert-mlm, or a YAML file."
         ),
     ] = "hybrid",
     max_parameters: Annotated[int | None, typer.Option(help="Largest number of weights.")] = None,
@@ -155,14 +155,14 @@ def nas_search(
     """Find, distil, export and verify the best student that a device runs within a latency budget."""
     from nas.search import SearchSettings, search
     from runs.progress import Progress
-    from tailorbird.inputs import length_or_auto, one_workload
+    from tailorbird.inputs import length_or_auto, one_workload, precision_or_auto
 
-    length = length_or_auto(sequence_length)
+    length, one_precision = length_or_auto(sequence_length), precision_or_auto(precision)
     settings = SearchSettings(
         budgets_ms=tuple(budget_ms),
-        workload=one_workload(batch_size, length or 128, threads, "fp32" if precision == "auto" else precision),
+        workload=one_workload(batch_size, length or 128, threads, one_precision or "fp32"),
         sequence_length_auto=length is None,
-        precision_auto=precision == "auto",
+        precision_auto=one_precision is None,
         target=target,
         profile=profile,
         teacher=teacher,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from devices.workload import Precision, Workload
 from runs.errors import UserError
@@ -21,6 +21,13 @@ def one_workload(batch_size: int, sequence_length: int, threads: int, precision:
 def precisions(names: Sequence[str]) -> list[Precision]:
     """Precisions by name, each once; a `UserError` for an unknown one."""
     return [one_workload(1, 1, 1, name).precision for name in dict.fromkeys(names)]
+
+
+def precision_or_auto(text: str) -> Precision | None:
+    """A precision, or None for `auto`."""
+    if text not in (*get_args(Precision), "auto"):
+        raise UserError(f"--precision is {text!r}: use one of {', '.join(get_args(Precision))}, or auto.")
+    return None if text == "auto" else cast(Precision, text)
 
 
 def length_or_auto(text: str) -> int | None:
