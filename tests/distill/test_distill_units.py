@@ -51,14 +51,17 @@ class World:
         return replace(uniform_spec(1, 16, 2, 32), **{name: getattr(theirs, name) for name in names})
 
 
-@pytest.fixture
-def worlds(tmp_path: Path, bert_folder: Path, quiet: Progress) -> list[World]:
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory, bert_folder: Path, quiet: Progress) -> list[World]:
     """One whose labels are as they are written, and one on the other scale, each with its teacher."""
-    task = load_task(str(write("regression", tmp_path)), quiet)
-    return [
-        World(one, prepare_teacher(str(bert_folder), one, quiet, training=TRAINING))
-        for one in (task, told_otherwise(task))
-    ]
+    root = tmp_path_factory.mktemp("worlds")
+    task = load_task(str(write("regression", root)), quiet)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TAILORBIRD_HOME", str(root / "home"))
+        return [
+            World(one, prepare_teacher(str(bert_folder), one, quiet, training=TRAINING))
+            for one in (task, told_otherwise(task))
+        ]
 
 
 def test_teachers_and_students_learn_the_same_on_every_scale(worlds: list[World], tmp_path: Path) -> None:
