@@ -65,7 +65,7 @@ def classified(tokenizer: Any, split: Split, maximum_length: int) -> Encoded:
 def valued(tokenizer: Any, split: Split, maximum_length: int) -> Encoded:
     """As of classes; labels [n] are numbers."""
     encoding = _texts(tokenizer, split, maximum_length)
-    return _encoded(tokenizer, encoding, np.array(split.labels, dtype=np.float32))
+    return _encoded(tokenizer, encoding, np.array(split.labels, dtype=np.float64))
 
 
 def _require_fast(tokenizer: Any, what: str) -> None:

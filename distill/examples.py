@@ -138,6 +138,11 @@ def make_task(
             f"{source}: no example of the class {shown(lacking)} is left in the train split once doubles are dropped "
             "and validation and test are taken: give more of them, or drop the class."
         )
+    if kind == "regression" and len(set(train.labels)) < 2:
+        raise UserError(
+            f"{source}: every label of the train split is {train.labels[0]:g} once doubles are dropped and validation "
+            "and test are taken: nothing can be learnt."
+        )
     parts = [[split.texts, split.pairs, split.labels] for split in (train, validation, test)]
     content = [labelled.names, parts] if kind == "classification" else [kind, labelled.names, parts]
     return Task(name, source, licence, labelled.names, train, validation, test, content_hash(content, 16), kind)

@@ -91,6 +91,10 @@ def classes(raws: Mapping[str, RawSplit], names: Sequence[str] | None) -> Labell
     return Labelled({split: [index[value] for value in mine] for split, mine in values.items()}, said)
 
 
+FARTHEST = 1e4
+"""So many times their spread labels may be away from 0: answers in single precision err by a thousandth of it then."""
+
+
 @LABELLINGS.register("regression")
 def numbers(raws: Mapping[str, RawSplit], names: Sequence[str] | None) -> Labelled:
     """A number a row, not the same in all rows of train."""
@@ -107,6 +111,12 @@ def numbers(raws: Mapping[str, RawSplit], names: Sequence[str] | None) -> Labell
     if len(set(found[first])) < 2:
         raise UserError(
             f"{raws[first].place}, column 'label' is {found[first][0]:g} in every row: nothing can be learnt."
+        )
+    middle, spread = float(np.mean(found[first])), float(np.std(found[first]))
+    if abs(middle) > FARTHEST * spread:
+        raise UserError(
+            f"{raws[first].place}, column 'label' lies around {middle:g} and differs by {spread:.2g} only, which the "
+            f"seven digits of a model's answers do not tell: subtract {middle:g} from every label."
         )
     return Labelled(found)
 

@@ -1,7 +1,7 @@
 """The unit in which numbers are learnt: the spread of the labels, so that no scale is too large or too small to learn.
 
 An optimizer's steps are of one size. From a head that starts near 0 they reach labels of 0 to 5 in some hundreds of
-steps, and those of 0 to 100 never; and half precision tells 2,000 and 2,005 hardly apart. So a model's last layer is
+steps, and those of 0 to 100 never; and half precision does not tell 2,000 and 2,005 apart. So a model's last layer is
 brought to the unit before it learns or teaches, and back to the data's own numbers before it is kept.
 """
 
@@ -29,8 +29,7 @@ def unit_of(task: Task) -> Unit | None:
     if task.kind != "regression":
         return None
     labels = np.asarray(task.train.labels, dtype=np.float64)
-    # Labels that differ by less than a double can tell have a mean, and no spread.
-    return Unit(float(labels.mean()), float(labels.std()) or 1.0)
+    return Unit(float(labels.mean()), float(labels.std()))
 
 
 def learnt_as(task: Task) -> tuple[str, ...]:
@@ -39,8 +38,10 @@ def learnt_as(task: Task) -> tuple[str, ...]:
 
 
 def labels_learnt(encoded: Encoded, unit: Unit | None) -> Encoded:
-    """A split whose labels are in the unit."""
-    return encoded if unit is None else replace(encoded, labels=(encoded.labels - unit.mean) / unit.spread)
+    """A split whose labels are in the unit, in single precision, which numbers far from 0 would not survive."""
+    if unit is None:
+        return encoded
+    return replace(encoded, labels=((encoded.labels - unit.mean) / unit.spread).astype(np.float32))
 
 
 def told(answers: Any, unit: Unit | None) -> Any:

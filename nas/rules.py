@@ -28,12 +28,11 @@ def everything(space: SearchSpace, codes: Codes) -> npt.NDArray[np.bool_]:
 def fast_development(space: SearchSpace, codes: Codes) -> npt.NDArray[np.bool_]:
     """AutoTinyBERT's rule (docs/methods.md): feed-forwards 1.6–1.9 and queries 0.7–1 times as wide as the hidden state.
 
-    Every layer has to keep it, as far as it has queries.
+    Every layer has to keep it.
     """
     hidden = np.array(space.choices.hidden)[codes[:, 1], None]
     ffn = np.array(space.choices.ffn)[space.layer_view(codes)[..., 2]] / hidden
     qkv = space.widths(codes) / hidden
-    kept = (ffn >= FFN_SHARES[0]) & (ffn <= FFN_SHARES[1])
-    kept &= (qkv >= QKV_SHARES[0]) & (qkv <= QKV_SHARES[1]) | ~space.attends(codes)
+    kept = (ffn >= FFN_SHARES[0]) & (ffn <= FFN_SHARES[1]) & (qkv >= QKV_SHARES[0]) & (qkv <= QKV_SHARES[1])
     found: npt.NDArray[np.bool_] = (kept | ~space.used(codes)).all(axis=1)
     return found

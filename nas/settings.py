@@ -54,7 +54,9 @@ class SearchSettings:
         labels = [Budget(self.workload, budget).label for budget in self.budgets_ms]
         if len(set(labels)) < len(labels):
             raise UserError(f"--budget-ms is given twice with the same value ({', '.join(labels)}).")
-        METHODS[self.method], EFFORTS[self.effort], space(self.space)
+        method, members, _ = METHODS[self.method], space(self.space), EFFORTS[self.effort]
+        if method.preparation == "supernet":
+            members.require_transformers()
         if self.max_parameters is not None and self.max_parameters < 1:
             raise UserError(f"--max-parameters is {self.max_parameters}: it must be a whole number of at least 1.")
         if self.max_file_mb is not None and not 0 < self.max_file_mb < inf:

@@ -167,7 +167,7 @@ def _convolution(rng: Generator, hidden: int) -> Layer:
 
 @POPULATIONS.register("layer-stacks")
 def layer_stacks(count: int, drawing: Drawing) -> Iterator[Item]:
-    """Stacks of the layer types that the spaces do not hold, in turn."""
+    """Stacks of the layer types beside transformers, in turn."""
     rng = drawing.rng()
     others = [name for name in LAYER_TYPES if name != TransformerLayer.type]
     for number in range(count):

@@ -80,7 +80,7 @@ class CodeSpace:
 
     @cached_property
     def size(self) -> int:
-        """The exact number of codes."""
+        """The exact number of members."""
         pairs = [int(count) for count in (self.qkv_widths > 0).sum(axis=(1, 2))]
         powers: tuple[int, ...] = (1,) * len(self.choices.layers) if self.choices.alike else self.choices.layers
         ffn, types = len(self.choices.ffn), self.choices.types
@@ -131,7 +131,8 @@ class CodeSpace:
         """`n` members, [n, genes]: uniform in depth, widths and heads, by the file's weights in qkv rules.
 
         Layers are drawn apart from each other, except that a share of the members (`alike_share`) repeats its first
-        layer: independent draws alone would hardly ever meet the uniform students that people build by hand.
+        layer, but for a last one that must have attention where that has none: independent draws alone would hardly
+        ever meet the uniform students that people build by hand.
         """
         codes = np.zeros((n, len(self.genes)), dtype=np.int64)
         for gene, count in enumerate(self.cardinalities[: len(SHARED_GENES)]):
@@ -164,6 +165,8 @@ class CodeSpace:
     def _let_the_last_attend(self, codes: Codes, rng: np.random.Generator) -> None:
         """Draw another last layer, in place, where it lacks attention."""
         rows = np.flatnonzero(self.lacking(codes))
+        if not len(rows):
+            return
         last = self.used(codes)[rows].sum(axis=1) - 1
         layers = self.layer_view(codes)
         layers[rows, last, -1] = self.draw_types((len(rows),), rng, attending=True)

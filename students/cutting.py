@@ -98,9 +98,14 @@ def cut_norm(target: nn.LayerNorm, source: nn.LayerNorm, before: Point, index: T
 
 
 def pass_through(target: nn.LayerNorm, read: Point, index: Tensor) -> None:
-    """Have a norm leave the channels `index` of `read` as they are, for a token of the usual mean and spread."""
-    mean = read.mean[index].mean()
-    second = (read.covariance.diagonal()[index] + read.mean[index].square()).mean()
+    """Have a norm leave the channels `index` of `read` as they are, for a token of the usual mean and spread.
+
+    Channels the target has beyond `index` count as 0. Of channels that are thought to know nothing of each other
+    (`Importance.alone`) neither is known, and the norm does what a norm does.
+    """
+    seen = len(target.weight)
+    mean = read.mean[index].sum() / seen
+    second = (read.covariance.diagonal()[index] + read.mean[index].square()).sum() / seen
     target.weight.fill_(float((second - mean**2).clamp_min(1e-12).sqrt()))
     target.bias.fill_(float(mean))
 

@@ -58,12 +58,18 @@ def _transformer(target: TransformerLayerModule, origin: Origin) -> None:
 
 @LAYER_CUTS.register(FeedForwardLayer.type)
 def _feed_forwards(target: FeedForwardLayerModule, origin: Origin) -> None:
-    """The teacher's neurons, dealt out in turn; what attention would have added to their input is left away, but for
+    """The teacher's neurons, dealt out in turn; what attention would have added to what they read is left away, but for
     its mean and spread."""
-    fed = _as_if(
-        origin.read, keep(origin.point("attention_norm.out"), origin.hidden), origin.point("attention_norm.out")
+    wanted = origin.point("attention_norm.out")
+    fed = keep(wanted, origin.hidden)
+    _cut_in_a_row(
+        target.feed_forwards,
+        origin,
+        fed,
+        origin.hidden,
+        first=_as_if(origin.read, fed, wanted),
+        scale=_spread(origin.read, origin.hidden) / _spread(wanted, origin.hidden),
     )
-    _cut_in_a_row(target.feed_forwards, origin, fed, origin.hidden)
 
 
 @LAYER_CUTS.register(ConvolutionLayer.type)
@@ -71,7 +77,8 @@ def _convolution(target: ConvolutionLayerModule, origin: Origin) -> None:
     """Attention that looks at all neighbours alike: their mean, then the teacher's values and its output in one."""
     source = origin.layer
     target.depthwise.weight.fill_(1.0 / target.depthwise.kernel_size[0])
-    mixing = nn.Linear(source.value.in_features, source.output.out_features)
+    # Random weights would be drawn from everybody's generator, and thrown away.
+    mixing = nn.utils.skip_init(nn.Linear, source.value.in_features, source.output.out_features)
     mixing.weight.copy_(source.output.weight @ source.value.weight)
     mixing.bias.copy_(source.output.weight @ source.value.bias + source.output.bias)
     cut_linear(target.pointwise, mixing, origin.stream, origin.hidden)
@@ -142,11 +149,14 @@ def _cut_feed_forward(
     cut_linear(contract, origin.layer.contract, keep(origin.point("contract.in"), neurons), rows)
 
 
-def _cut_in_a_row(row: Iterable[nn.Module], origin: Origin, fed: Kept, rows: Tensor) -> None:
+def _cut_in_a_row(
+    row: Iterable[nn.Module], origin: Origin, fed: Kept, rows: Tensor, *, first: Kept | None = None, scale: float = 1.0
+) -> None:
     """The teacher's feed-forward in parts, one after the other; `rows` are the channels of all of them.
 
     Together they add what the teacher's adds, or what their neurons tell of it; norms but the last pass on what they
-    read.
+    read. All read `fed`, but for the first where that reads `first`, which is `scale` times as widely spread: what is
+    added to it is as well.
     """
     modules = [module for module in row if isinstance(module, FeedForwardModule)]
     neurons = _neurons(origin, *(module.expand for module in modules))
@@ -156,9 +166,9 @@ def _cut_in_a_row(row: Iterable[nn.Module], origin: Origin, fed: Kept, rows: Ten
     for place, module in enumerate(modules):
         some = slice(begin, min(begin + module.expand.out_features, len(neurons)))
         begin = some.stop
-        cut_linear(module.expand, source.expand, fed, neurons[some])
+        cut_linear(module.expand, source.expand, first if first and not place else fed, neurons[some])
         part = Kept(neurons[some], torch.arange(some.stop - some.start), told.matrix[:, some], told.offset)
-        cut_linear(module.contract, source.contract, part, rows)
+        cut_linear(module.contract, source.contract, part, rows, scale=1.0 if place else scale)
         if place:
             module.contract.bias.zero_()
         if place == len(modules) - 1:
@@ -173,3 +183,9 @@ def _as_if(read: Point, kept: Kept, wanted: Point) -> Kept:
     scale = spread / read.covariance.diagonal()[kept.index].clamp_min(1e-12).sqrt()
     shift = wanted.mean[kept.index] - scale * read.mean[kept.index]
     return Kept(kept.index, kept.places, kept.matrix * scale, kept.offset + kept.matrix @ shift)
+
+
+def _spread(point: Point, index: Tensor) -> float:
+    """Of a usual token over these channels."""
+    second = (point.covariance.diagonal()[index] + point.mean[index].square()).mean()
+    return float((second - point.mean[index].mean() ** 2).clamp_min(1e-12).sqrt())

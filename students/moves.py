@@ -24,6 +24,9 @@ class VariedSpace(CodeSpace):
         counts = np.array(self.cardinalities)
         steps = np.clip(codes + rng.choice([-1, 1], size=codes.shape), 0, counts - 1)
         fresh = np.where(rng.random(codes.shape) < 0.5, steps, rng.integers(counts, size=codes.shape))
+        if self.typed:
+            # Types have no order to step in, and weights.
+            self.layer_view(fresh)[..., -1] = self.draw_types((len(codes), self.slots), rng)
         filled = self._fill(codes, rng)
         mutated = np.where(rng.random(codes.shape) < rate, fresh, filled)
         # A neighbour's step must start from the layer that is copied up, not from the 0 of an empty slot.
@@ -74,8 +77,10 @@ class VariedSpace(CodeSpace):
         last = np.minimum(np.arange(self.slots), self.used(codes).sum(axis=1, keepdims=True) - 1)
         layers = np.take_along_axis(self.layer_view(codes), last[..., None], axis=1)
         if self.typed:
-            rows, slots = np.nonzero(~np.take_along_axis(self.attends(codes), last, axis=1))
-            layers[rows, slots, :2] = self.draw_pairs(codes[rows, 1], rng)
+            nothing = ~np.take_along_axis(self.attends(codes), last, axis=1)
+            # The same for all of a member, so that layers that are alike stay so.
+            drawn = self.draw_pairs(codes[:, 1], rng)[:, None]
+            layers[..., :2] = np.where(nothing[..., None], drawn, layers[..., :2])
         return np.concatenate([codes[:, : len(SHARED_GENES)], layers.reshape(len(codes), -1)], axis=1)
 
     def _repair(self, codes: Codes, rng: np.random.Generator) -> Codes:
@@ -117,7 +122,7 @@ class VariedSpace(CodeSpace):
     def trim(self, code: Codes) -> Codes:
         """Every smaller neighbour of one code [genes] or [1, genes]: a layer less, or one width or count a step down.
 
-        [n, genes], without repetition; empty where the code is as small as the space goes.
+        [n, genes], without repetition; empty where the code is as small as the space goes with layers of its types.
         """
         code = np.asarray(code, dtype=np.int64).reshape(-1)
         places = [1, *(place for place, gene in enumerate(self.genes) if gene.endswith(LAYER_GENES))]

@@ -69,17 +69,21 @@ class SearchSpace(VariedSpace):
 
         Raises `UserError` for a space with layers of other types than transformers, which have no parts.
         """
+        self.require_transformers()
+        hidden, heads = max(self.choices.hidden), max(self.choices.heads)
+        head_width = int((self.qkv_widths // np.array(self.choices.heads)[:, None]).max())
+        layer = TransformerLayer(heads, heads * head_width, max(self.choices.ffn), self.choices.activation[0])
+        layers = (layer,) * max(self.choices.layers)
+        return StudentSpec(hidden, hidden, layers, vocabulary_size, maximum_positions, token_types, head)
+
+    def require_transformers(self) -> None:
+        """Raise `UserError` where a supernet could not hold the space's layers."""
         for form in self.choices.types:
             if form.type != TransformerLayer.type:
                 raise UserError(
                     f"the space {self.name} has layers of type {form.type}, and a supernet's are transformers alone: "
                     "choose a method without a supernet, or a space of transformers."
                 )
-        hidden, heads = max(self.choices.hidden), max(self.choices.heads)
-        head_width = int((self.qkv_widths // np.array(self.choices.heads)[:, None]).max())
-        layer = TransformerLayer(heads, heads * head_width, max(self.choices.ffn), self.choices.activation[0])
-        layers = (layer,) * max(self.choices.layers)
-        return StudentSpec(hidden, hidden, layers, vocabulary_size, maximum_positions, token_types, head)
 
     def encode(self, specs: Sequence[StudentSpec]) -> Codes:
         """The code of each spec, [n, genes]; a spec outside the space raises `UserError` that says why."""
@@ -119,7 +123,8 @@ class SearchSpace(VariedSpace):
             layer.ffn_width,
             layer.activation,
         )
-        types = [place for place, form in enumerate(self.choices.types) if form.layer(*numbers) == layer]
+        forms = enumerate(self.choices.types)
+        types = [place for place, form in forms if form.type == layer.type and form.layer(*numbers) == layer]
         self._require(len(types) > 0, f"it has a layer that is a {layer_text(layer)}")
         return [heads, rule, ffn, *(types[:1] if self.typed else ())]
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from runs.errors import UserError
 from runs.files import read_yaml
 from students.layer_forms import NAMES, TRANSFORMER, LayerForm, read_form
-from students.spec import Activation
+from students.spec import Activation, BottleneckLayer
 
 NO_LIMIT = 2**31
 
@@ -159,7 +159,7 @@ def _qkv_rules(path: Path, values: Any) -> tuple[QkvRule, ...]:
 
 
 def _check_pairs(path: Path, choices: Choices) -> None:
-    """Each hidden width needs a possible layer, and no two rules may say the same, or a member had two codes."""
+    """Each hidden width needs a possible layer, and no two rules or types may say the same: a member has one code."""
     for hidden in choices.hidden:
         possible = 0
         for heads in choices.heads:
@@ -170,3 +170,6 @@ def _check_pairs(path: Path, choices: Choices) -> None:
                 raise _wrong(path, "qkv", f"ascending and without repetition at hidden {hidden}, {heads} heads")
         if not possible:
             raise _wrong(path, "qkv", f"divisible by some number of heads at hidden {hidden}")
+        inner = [(hidden // form.part, form.count) for form in choices.types if form.type == BottleneckLayer.type]
+        if len(set(inner)) < len(inner) or any(width < 1 for width, _ in inner):
+            raise _wrong(path, "types", f"such that bottlenecks have different widths of at least 1 at hidden {hidden}")

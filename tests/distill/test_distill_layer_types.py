@@ -5,7 +5,7 @@ import torch
 
 from distill.batches import Batch
 from distill.features import extract
-from distill.initialization import Source, check_start, teacher_layers
+from distill.initialization import Source, check_start, find_initialization, teacher_layers
 from distill.recipe_file import RECIPES
 from runs.errors import UserError
 from students.importance import Importance, importance
@@ -58,9 +58,16 @@ def test_only_transformers_are_weighed_and_cut_from(tokens: Batch) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES.names())
-def test_every_recipe_can_start_students_of_any_layers(name: str) -> None:
+def test_every_recipe_can_start_students_of_any_layers(name: str, tokens: Batch) -> None:
+    start, teacher = RECIPES[name].initialization, build_student(PLAIN, seed=1)
+    weighed = importance(teacher, [{name: tokens[name] for name in ("input_ids", "attention_mask")}])
     for spec in (PLAIN, MIXED, ATTENDING):
-        check_start(RECIPES[name].initialization, spec)
+        check_start(start, spec, PLAIN)
+        source = Source(teacher, lambda: weighed, tuple(range(len(spec.layers))))
+        student = find_initialization(start)(spec, source)
+        assert student.config.spec_object == spec
+        same = torch.equal(encoder_of(student).embeddings.word.weight, encoder_of(teacher).embeddings.word.weight)
+        assert same == (start != "random"), "it is cut from the teacher"
 
 
 def test_shared_layers_start_as_the_first_of_them() -> None:

@@ -6,23 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stock_models import write_stock
 from tiny_kinds import write
 
 from distill.classroom import classroom
 from distill.curve import Curve
 from distill.distillation import distil, evaluate
 from distill.examples import Split, Task
+from distill.extra import Extra
 from distill.mini import mini_distil
 from distill.recipe import Optimization, Recipe, Term
 from distill.supernet import judge_part, teach_supernet
 from distill.supernet_lesson import Parts
 from distill.tasks import load_task
 from distill.teachers import Teacher, prepare_teacher
-from distill.units import answer_in_numbers, answer_in_unit, told, unit_of
+from distill.units import Unit, answer_in_numbers, answer_in_unit, told, unit_of
 from runs.files import content_hash
 from runs.progress import Progress
 from students.bert import load_model
-from students.spec import StudentSpec, uniform_spec
+from students.spec import Head, StudentSpec, uniform_spec
 
 SCALE, SHIFT = 40.0, 5000.0
 TRAINING = Optimization(learning_rate=3e-3, epochs=6, minimum_steps=1, batch_size=16)
@@ -91,6 +93,31 @@ def test_a_finished_student_answers_in_the_datas_numbers(worlds: list[World], tm
     )
     again = distil(world.spec, world.teacher, world.task, further, tmp_path / "again", steps=2)
     assert again.validation_scores["rmse"] == pytest.approx(done.validation_scores["rmse"], rel=1e-3)
+
+
+def test_texts_that_nobody_labelled_teach_the_same_on_every_scale(worlds: list[World], tmp_path: Path) -> None:
+    more = Extra(texts=("the film was fine and warm", "it was a very dull plot", "a stale scene"))
+    found = [
+        distil(world.spec, world.teacher, world.task, TAUGHT, tmp_path / str(number), steps=40, extra=more)
+        for number, world in enumerate(worlds)
+    ]
+    assert found[1].divergence == pytest.approx(found[0].divergence, rel=0.1)
+    assert found[1].validation_scores["rmse"] == pytest.approx(SCALE * found[0].validation_scores["rmse"], rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["mpnet", "roberta", "electra", "distilbert", "deberta-v2"])
+def test_the_last_layer_of_a_teacher_in_its_own_form_is_found(kind: str, tmp_path: Path) -> None:
+    from distill.stock_teachers import stock_with_head
+
+    folder = write_stock(kind, tmp_path / kind, ("the", "film"))
+    model, _ = stock_with_head(folder, Head("regression", 1), (), 0)
+    given = {"input_ids": torch.tensor([[0, 5, 6, 2]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
+    with torch.inference_mode():
+        before = model.eval()(**given).logits
+        answer_in_unit(model, Unit(7.0, 4.0))
+        assert torch.allclose(model(**given).logits, (before - 7.0) / 4.0, atol=1e-5)
+        answer_in_numbers(model, Unit(7.0, 4.0))
+        assert torch.allclose(model(**given).logits, before, atol=1e-5)
 
 
 def test_a_short_trial_and_a_supernet_learn_the_same_on_every_scale(worlds: list[World], tmp_path: Path) -> None:

@@ -31,6 +31,28 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchSettings:
     return replace(tiny_search(tmp_path, monkeypatch, SPACE), data=str(write("classification", tmp_path)))
 
 
+MIXED = """\
+layers: [1, 2, 3]
+hidden: [16, 24]
+activation: [gelu]
+alike: false
+alike_share: 0.3
+heads: [1, 2, 4]
+qkv: [6 per head]
+ffn: [16, 32, 48]
+types: {transformer: 3, convolution of 3: 2, feed-forward x 2: 1, bottleneck to 1/2: 1}
+attention_last: true
+"""
+
+
+def test_types_side_by_side_below_attention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tiny_search(tmp_path, monkeypatch, MIXED)
+    (verdict,) = search(replace(settings, data=str(write("classification", tmp_path)), method="nsga2"), QUIET)
+    spec = StudentSpec.from_json(verdict["student"]["spec"])
+    assert verdict["within_budget"] and verdict["parity"]["max_abs_error"] <= 1e-4
+    assert spec.layers[-1].type in ("transformer", "bottleneck") and verdict["score"]["student"] > 0.7
+
+
 @pytest.mark.parametrize("method", ["kd-nas", "evolution"])
 def test_a_student_without_a_single_transformer(settings: SearchSettings, method: str, tmp_path: Path) -> None:
     (verdict,) = search(replace(settings, method=method), QUIET)
@@ -49,3 +71,6 @@ def test_a_supernet_of_such_layers_is_refused_before_anything_is_made(settings: 
     with pytest.raises(UserError, match="has layers of type convolution, and a supernet's are transformers alone"):
         search(replace(settings, method="autotinybert"), QUIET)
     assert not (tmp_path / "run").exists()
+    # Before a profile of minutes would be made, too.
+    with pytest.raises(UserError, match="transformers alone"):
+        replace(settings, method="autotinybert", target=None).check()

@@ -59,6 +59,27 @@ ffn: [4]
 types: [feed-forward, transformer, bottleneck to 1/2, convolution of 3]
 attention_last: true
 """,
+    "no attention": """
+layers: [1, 2]
+hidden: [8]
+activation: [gelu]
+alike: false
+heads: [2]
+qkv: [8 per head]
+ffn: [4, 6]
+types: [feed-forward, convolution of 3]
+""",
+    "first heads impossible": """
+layers: [1, 2]
+hidden: [8]
+activation: [gelu]
+alike: false
+alike_share: 1.0
+heads: [3, 4]
+qkv: [hidden]
+ffn: [4]
+types: [transformer, feed-forward]
+""",
     "types, alike": """
 layers: [1, 3]
 hidden: [8, 16]
@@ -81,6 +102,10 @@ def written(folder: Path, text: str) -> SearchSpace:
 def reachable(members: SearchSpace) -> list[set[int]]:
     """The values that each gene can have: of the type of what is the last layer or none, those with attention or 0."""
     values = [set(range(count)) for count in members.cardinalities]
+    attending = [form.attends for form in members.choices.types]
+    for place, gene in enumerate(members.genes):
+        if not any(attending) and gene.endswith(("heads", "qkv")):
+            values[place] = {0}
     if members.choices.attention_last:
         values[-1] = {place for place, form in enumerate(members.choices.types) if form.attends} | {0}
     return values
@@ -308,6 +333,8 @@ def test_outside_students_are_told_why(change: dict[str, Any], reason: str) -> N
         ("alike: false", "alike: false\ntypes: {transformer: 0}", "weights above 0"),
         ("alike: false", "alike: false\ntypes: [feed-forward]\nattention_last: true", "some layer has attention"),
         ("alike: false", "alike: false\nattention_last: 1", "true or false"),
+        ("alike: false", "alike: false\ntypes: [bottleneck to 1/9]", "widths of at least 1 at hidden 8"),
+        ("alike: false", "alike: false\ntypes: [bottleneck to 1/5, bottleneck to 1/6]", "different widths .* hidden 8"),
     ],
 )
 def test_wrong_files_are_told_why(tmp_path: Path, old: str, new: str, reason: str) -> None:
@@ -345,6 +372,22 @@ def test_the_last_layer_has_attention_where_it_must(tmp_path: Path) -> None:
         assert {spec.layers[0].type for spec in specs} >= {"feed-forward", "convolution"}
     with pytest.raises(UserError, match="its last layer has no attention"):
         members.encode([StudentSpec(8, 8, (ConvolutionLayer(3, 4),) * 2, **AROUND)])
+
+
+def test_layers_that_are_alike_stay_so(tmp_path: Path) -> None:
+    members = written(tmp_path, SMALL["types"].replace("alike_share: 0.3", "alike_share: 1.0"))
+    rng = np.random.default_rng(0)
+    codes = members.sample(4000, rng)
+    stepped = members.step(codes, rng)
+    before, after = (members.decode(some, **AROUND) for some in (codes, stepped))
+    turned = [
+        spec
+        for was, spec in zip(before, after, strict=True)
+        if len(was.layers) == len(spec.layers) == 2
+        and was.layers[0].type == "convolution"
+        and {layer.type for layer in spec.layers} == {"transformer"}
+    ]
+    assert turned and all(len({(layer.heads, layer.qkv_width) for layer in spec.layers}) == 1 for spec in turned)
 
 
 def test_layers_that_a_space_lacks_are_told(tmp_path: Path) -> None:

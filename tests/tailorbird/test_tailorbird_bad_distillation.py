@@ -132,6 +132,7 @@ def test_a_tokenizer_of_another_model(world: Any, distilling: Any, tmp_path: Pat
         ({"train": [1.5, "nan"] * 20}, "row 2, column 'label' is nan: it must be a number"),
         ({"train": [1.5, "inf"] * 20}, "row 2, column 'label' is inf"),
         ({"train": [1.5, "1e39"] * 20}, "row 2, column 'label' is 1e+39"),
+        ({"train": [1e6 + 0.5, 1e6 + 1.5] * 20}, "lies around 1e+06 and differs by 0.5 only"),
         ({"train": [1.5, 1.5] * 20}, "is 1.5 in every row"),
         ({"test": ["a", "b"] * 20}, "has no train split"),
     ],
