@@ -12,6 +12,7 @@ import torch
 
 from distill.batches import Batch, PlannedBatches, plan_batches
 from distill.classroom import Classroom, classroom
+from distill.recipe import Optimization
 from distill.recipe_file import RECIPES
 from distill.tasks import load_task
 from distill.teachers import prepare_teacher
@@ -35,10 +36,14 @@ class Noted(PlannedBatches):
         return super().__getitem__(step)
 
 
+BARELY = Optimization(1e-4, epochs=1e-9, minimum_steps=1)
+"""What a teacher knows decides no speed, and fitting MPNet takes most of an hour on two cores."""
+
+
 def room_of(data: str, teacher: str | None) -> Classroom:
-    """The classroom of a data folder and a teacher, fitted before if it was not."""
+    """The classroom of a data folder and a teacher that has hardly seen it."""
     task = load_task(data, Progress(quiet=True), None)
-    return classroom(prepare_teacher(teacher, task, Progress(quiet=True)), task)
+    return classroom(prepare_teacher(teacher, task, Progress(quiet=True), training=BARELY), task)
 
 
 def main() -> None:
