@@ -84,7 +84,7 @@ def test_it_attends_as_the_supernet_would_with_those_heads_alone() -> None:
     assert torch.allclose(ours.last_hidden_state, found.last_hidden_state, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", SPACES.names())
+@pytest.mark.parametrize("name", [name for name in SPACES if not space(name).typed])
 def test_a_part_that_shares_answers_as_the_student_cut_out(name: str) -> None:
     """Of every space: outputs, hidden states and gradients."""
     members = space(name)
