@@ -97,17 +97,22 @@ def cut_norm(target: nn.LayerNorm, source: nn.LayerNorm, before: Point, index: T
     target.bias[: len(index)] = (source.bias.double().cpu()[index] + gain * drift).to(target.bias.dtype)
 
 
+def usual_token(read: Point, index: Tensor, count: int) -> tuple[float, float]:
+    """Mean and spread over `count` channels, those of `index` and zeros, of a token of the usual kind."""
+    mean = read.mean[index].sum() / count
+    second = (read.covariance.diagonal()[index] + read.mean[index].square()).sum() / count
+    return float(mean), float((second - mean**2).clamp_min(1e-12).sqrt())
+
+
 def pass_through(target: nn.LayerNorm, read: Point, index: Tensor) -> None:
     """Have a norm leave the channels `index` of `read` as they are, for a token of the usual mean and spread.
 
     Channels the target has beyond `index` count as 0. Of channels that are thought to know nothing of each other
     (`Importance.alone`) neither is known, and the norm does what a norm does.
     """
-    seen = len(target.weight)
-    mean = read.mean[index].sum() / seen
-    second = (read.covariance.diagonal()[index] + read.mean[index].square()).sum() / seen
-    target.weight.fill_(float((second - mean**2).clamp_min(1e-12).sqrt()))
-    target.bias.fill_(float(mean))
+    mean, spread = usual_token(read, index, len(target.weight))
+    target.weight.fill_(spread)
+    target.bias.fill_(mean)
 
 
 def cut_table(target: nn.Embedding, source: nn.Embedding, columns: Tensor) -> None:

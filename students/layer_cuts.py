@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from runs.registry import Registry
-from students.cutting import Choice, Kept, cut_linear, cut_norm, keep, pass_through
+from students.cutting import Choice, Kept, cut_linear, cut_norm, keep, pass_through, usual_token
 from students.importance import Importance, Point
 from students.layer_bottleneck import BottleneckLayerModule
 from students.layer_convolution import ConvolutionLayerModule
@@ -62,13 +62,14 @@ def _feed_forwards(target: FeedForwardLayerModule, origin: Origin) -> None:
     its mean and spread."""
     wanted = origin.point("attention_norm.out")
     fed = keep(wanted, origin.hidden)
+    there, here = (usual_token(point, origin.hidden, len(origin.hidden))[1] for point in (origin.read, wanted))
     _cut_in_a_row(
         target.feed_forwards,
         origin,
         fed,
         origin.hidden,
         first=_as_if(origin.read, fed, wanted),
-        scale=_spread(origin.read, origin.hidden) / _spread(wanted, origin.hidden),
+        scale=there / here,
     )
 
 
@@ -183,9 +184,3 @@ def _as_if(read: Point, kept: Kept, wanted: Point) -> Kept:
     scale = spread / read.covariance.diagonal()[kept.index].clamp_min(1e-12).sqrt()
     shift = wanted.mean[kept.index] - scale * read.mean[kept.index]
     return Kept(kept.index, kept.places, kept.matrix * scale, kept.offset + kept.matrix @ shift)
-
-
-def _spread(point: Point, index: Tensor) -> float:
-    """Of a usual token over these channels."""
-    second = (point.covariance.diagonal()[index] + point.mean[index].square()).mean()
-    return float((second - point.mean[index].mean() ** 2).clamp_min(1e-12).sqrt())
