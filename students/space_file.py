@@ -130,7 +130,8 @@ def _forms(path: Path, values: Any) -> tuple[LayerForm, ...]:
         known = isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < inf
         form = read_form(str(text), float(weight)) if known else None
         if form is None:
-            raise wrong
+            wanted = f"names such as {NAMES} (a convolution's number is odd), with weights above 0"
+            raise _wrong(path, "types", f"different {wanted}, not {text}: {weight}")
         forms.append(form)
     if len({replace(form, weight=1.0) for form in forms}) < len(values):
         raise wrong
