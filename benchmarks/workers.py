@@ -25,10 +25,14 @@ def in_workers(
 ) -> None:
     """Do the jobs, each drawn when a worker is free and none after so many minutes; `keep` what each came to.
 
-    `work` and jobs are sent to processes that begin anew, so both must be picklable. Raises what a job raised, once the
-    others that had begun are kept.
+    `work` and jobs are sent to processes that begin anew, so both must be picklable; without workers all is done here.
+    Raises what a job raised, once the others that had begun are kept.
     """
     end = time.monotonic() + 60 * minutes
+    if not workers:
+        while time.monotonic() < end and (job := next(jobs, None)) is not None:
+            keep(job, work(job))
+        return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, begin_worker, (threads,)) as pool:
         running: dict[Future[Outcome], Job] = {}

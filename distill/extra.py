@@ -17,6 +17,8 @@ from students.headed import UNLABELLED
 TRANSFERABLE = ("classification", "regression")
 """Kinds of tasks whose teacher can be asked about any text."""
 
+TEXT_FORMS = "a file with one text a line (.txt), or a CSV, JSONL or Parquet file with a column text"
+
 
 @dataclass(frozen=True)
 class Extra:
@@ -55,12 +57,12 @@ def require_copies(kind: str) -> None:
 
 def read_texts(path: Path) -> tuple[str, ...]:
     """Different texts of a file: one a line (.txt), or the column `text` of a table."""
-    columns = read_columns(path)
+    columns = read_columns(path, TEXT_FORMS)
     if "text" not in columns:
         raise UserError(f"{path} has no column 'text' (it has: {listed(columns) or 'none'}).")
     texts = [text for text in columns["text"] if isinstance(text, str) and text.strip()]
     if not texts:
-        raise UserError(f"{path} has no text: give a file with one text a line, or a table with a column text.")
+        raise UserError(f"{path} has no text: give {TEXT_FORMS}.")
     return tuple(dict.fromkeys(texts))
 
 

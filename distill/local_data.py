@@ -80,21 +80,22 @@ def looks_local(source: str) -> bool:
     return Path(source).suffix.lower() in READERS or source.startswith((".", "/", "~", "\\"))
 
 
-def read_columns(path: Path) -> dict[str, list[Any]]:
-    """The columns of a file by name; a `UserError` names a file that is missing, empty, unknown or broken."""
+def read_columns(path: Path, forms: str = LOCAL_FORMS) -> dict[str, list[Any]]:
+    """The columns of a file by name; a `UserError` names a file that is missing, empty, unknown or broken, and says
+    which `forms` of data to give."""
     if path.is_dir():
         raise UserError(f"{path} is a folder where one file is wanted: name a file in it.")
     if not path.is_file():
-        raise UserError(f"the data file {path} does not exist: give {LOCAL_FORMS}.")
+        raise UserError(f"the data file {path} does not exist: give {forms}.")
     if path.suffix.lower() not in READERS:
-        raise UserError(f"{path} is of a kind that cannot be read: give {LOCAL_FORMS}.")
+        raise UserError(f"{path} is of a kind that cannot be read: give {forms}.")
     if not path.stat().st_size:
-        raise UserError(f"{path} is empty: give {LOCAL_FORMS}.")
+        raise UserError(f"{path} is empty: give {forms}.")
     try:
         table = READERS[path.suffix.lower()](path)
     except BROKEN as problem:
         reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".")[:200]
-        raise UserError(f"{path} cannot be read as {path.suffix[1:].upper()} ({reason}): give {LOCAL_FORMS}.") from None
+        raise UserError(f"{path} cannot be read as {path.suffix[1:].upper()} ({reason}): give {forms}.") from None
     return {str(name): table[name].tolist() for name in table.columns}
 
 

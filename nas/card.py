@@ -28,12 +28,16 @@ def model_card(verdict: dict[str, Any]) -> str:
     if score["gap_kept"] is not None:
         gap = f"The student keeps {100 * score['gap_kept']:.1f} % of the gap from bag-of-words to the teacher."
     low, high = latency["interval"]
+    waited = ""
+    if latency["waits"]:
+        waited = " Before that the machine was given time: it had slowed since the search began, teacher and student."
     layers = [
         f"| {number} | {layer.type} | {_numbers(layer)} | {layer.ffn_width} | {layer.activation} |"
         for number, layer in enumerate(spec.layers, 1)
     ]
     files = [
         f"| {file['file']} | {file['precision']} | {file['bytes'] / 1e6:.1f} MB | {file['latency_ms']:.2f} ms "
+        f"| {file['memory_bytes'] / 1e6:.0f} MB "
         f"| {100 * file['agreement']:.2f} % |"
         for file in student["files"]
     ]
@@ -73,10 +77,11 @@ def model_card(verdict: dict[str, Any]) -> str:
         "",
         f"Measured on {device['processor']} with target {verdict['target']}: batch {workload['batch_size']}, "
         f"{workload['sequence_length']} tokens, {workload['threads']} thread(s), {workload['precision']}; the median "
-        f"over {latency['processes']} fresh processes, noise floor {latency['noise_floor_percent']:.1f} %.",
+        f"over {latency['processes']} fresh processes, noise floor {latency['noise_floor_percent']:.1f} %."
+        f"{waited}",
         "",
-        "| file | precision | size | ONNX Runtime | agreement |",
-        "|---|---|---|---|---|",
+        "| file | precision | size | ONNX Runtime | memory | agreement |",
+        "|---|---|---|---|---|---|",
         *files,
         "",
         f"Largest difference between the checkpoint's and the fp32 file's outputs: "

@@ -6,26 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from devices.target import open_target
 from distill.batches import Encoded, evaluation_batches
 from distill.classroom import classroom
 from distill.kinds import TaskKind
 from export.verify import open_graph, run_graph
 from nas.budget import Budget
 from nas.context import Context
-from nas.delivery import Delivered
-from nas.limits import file_form
+from nas.delivery import Delivered, excess, target_file
 
 
 def choose(context: Context, found: Sequence[tuple[Budget, Delivered]]) -> dict[str, Any]:
     """Which of some budgets of as many milliseconds has the best student, and how all of them did, JSON-able.
 
-    One that keeps its milliseconds goes before one that does not; of equal scores the faster is taken.
+    One that keeps its milliseconds and its memory goes before one that does not; of equal scores the faster is taken.
     """
     rows: list[dict[str, Any]] = []
     for budget, delivered in found:
-        kind = open_target(context.ground.target).artifact
-        file = context.result_folder(budget.label) / file_form(kind, budget.workload).file_name
+        file = context.result_folder(budget.label) / target_file(context.ground.target, budget.workload)
         context.progress.say(f"{budget.label}: reading {file.name}'s answers on validation")
         rows.append(
             {
@@ -33,7 +30,7 @@ def choose(context: Context, found: Sequence[tuple[Budget, Delivered]]) -> dict[
                 "precision": budget.workload.precision,
                 "validation": file_score(context, file),
                 "measured_ms": delivered.student.p50_ms,
-                "within_budget": budget.holds(delivered.student),
+                "within_budget": not excess(context, budget, delivered),
             }
         )
     best = max(rows, key=lambda row: (row["within_budget"], row["validation"], -row["measured_ms"]))

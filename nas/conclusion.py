@@ -5,16 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from devices.target import open_target
 from distill.bag_of_words import bag_of_words_score
 from distill.evaluation import evaluate
 from export.verify import Batch, Parity, compare, run_graph, run_model, text_batches
 from nas.budget import Budget
 from nas.card import CARD_FILE, model_card
 from nas.context import Context
-from nas.delivery import FILES_TARGET, Delivered, delivered_forms, graph_files
+from nas.delivery import FILES_TARGET, Delivered, delivered_forms, graph_files, target_file
 from nas.device import time_items
-from nas.limits import file_form
 from nas.result_folder import CHECKPOINT, checkpoint_of
 from nas.use import timed_as, used_as_encoder
 from nas.verdict import Circumstances, FileFacts, Scores, TeacherFacts, build_verdict, write_verdict
@@ -55,7 +53,14 @@ def conclude(
     parities = _parities(folder, forms, text_batches(tokenizer, texts, maximum_length=longest))
     timed = _file_times(context, budget, delivered, forms)
     files = [
-        FileFacts(file, (folder / file).stat().st_size, form.precision, timed[file], parities[file].agreement)
+        FileFacts(
+            file,
+            (folder / file).stat().st_size,
+            form.precision,
+            timed[file],
+            delivered.memory_bytes[file],
+            parities[file].agreement,
+        )
         for file, form in forms.items()
     ]
     how = Circumstances(
@@ -68,13 +73,14 @@ def conclude(
         schedule(context, budget),
         task,
         ground.scoring(budget).limits,
-        file_form(open_target(ground.target).artifact, budget.workload).file_name,
+        target_file(ground.target, budget.workload),
     )
     verdict = build_verdict(
         budget,
         how,
         delivered.finalist.candidate,
         delivered.student,
+        delivered.waits,
         TeacherFacts(
             teacher.name,
             teacher.licence,

@@ -24,6 +24,7 @@ from nas.budget import Budget
 from nas.device import device_profile, in_each, time_items
 from nas.limits import file_form
 from nas.members import Members
+from nas.memory import MemoryModel, measure_memory
 from nas.methods import METHODS
 from nas.scoring import Scoring, require_feasible
 from nas.settings import SearchSettings
@@ -71,11 +72,16 @@ class Ground:
         return self.scorings[budget.workload]
 
 
-def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | None = None) -> Ground:
+def lay_ground(
+    settings: SearchSettings,
+    progress: Progress,
+    profile: Path | None = None,
+    memory: Mapping[str, MemoryModel] | None = None,
+) -> Ground:
     """Load data, teacher's shape and profile (made if there is none), and check that the budgets can be met.
 
-    Trains nothing, and writes nothing but fetched packages and the device profile, which outlive the run. `profile`
-    is the one an earlier start of this run used.
+    Trains nothing, and writes nothing but fetched packages and the device profile, which outlive the run. `profile` and
+    `memory`, by precision of the workload, are those that an earlier start of this run used.
 
     Raises:
         UserError: data, teacher or profile cannot be used, or no student is fast or small enough.
@@ -124,7 +130,11 @@ def lay_ground(settings: SearchSettings, progress: Progress, profile: Path | Non
     _require_cuttable(teacher.found.name, shape)
     if method.preparation == "supernet":
         supernet_work(replace(members, head=head), shape)
-    scorings = {one: _scoring(settings, members, found, target, one) for one in in_each(workload, precisions)}
+    known = memory or {}
+    scorings = {
+        one: _scoring(settings, members, found, target, one, known.get(one.precision), progress)
+        for one in in_each(workload, precisions)
+    }
     budgets = _feasible_budgets(settings, scorings, target, progress)
     return Ground(
         task=task,
@@ -151,9 +161,19 @@ def _require_cuttable(name: str, shape: StudentSpec) -> None:
         )
 
 
-def _scoring(settings: SearchSettings, members: Members, profile: Profile, target: str, workload: Workload) -> Scoring:
-    limits = settings.limits(file_form(open_target(target).artifact, workload).precision)
-    rule = METHODS[settings.method].rule
+def _scoring(
+    settings: SearchSettings,
+    members: Members,
+    profile: Profile,
+    target: str,
+    workload: Workload,
+    memory: MemoryModel | None,
+    progress: Progress,
+) -> Scoring:
+    form = file_form(open_target(target).artifact, workload)
+    if settings.max_memory_mb is not None and memory is None:
+        memory = measure_memory(members, form, workload, settings.seed, progress)
+    limits, rule = settings.limits(form.precision, memory), METHODS[settings.method].rule
     return Scoring(members, profile.predictor, workload, profile.disturbance(workload), limits, rule)
 
 

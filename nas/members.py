@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from devices.workload import Workload
+from export.memory import working_bytes
 from export.sizes import FILE_BYTES, block_bytes
 from nas.controllers.pool import Codes
 from predictor.compiled import in_chunks
@@ -63,6 +65,17 @@ class Members:
         if precision not in self._block_bytes:
             self._block_bytes[precision] = np.array([block_bytes(block, precision) for block in self.blocks])
         return FILE_BYTES + self._total(codes, self._block_bytes[precision])
+
+    @cached_property
+    def _block_working(self) -> dict[Workload, Figures]:
+        return {}
+
+    def working_bytes(self, codes: Codes, workload: Workload) -> Figures:
+        """Codes [n, genes] → bytes that the largest operator of each reads and writes beside its weights [n]."""
+        if workload not in self._block_working:
+            self._block_working[workload] = np.array([working_bytes(block, workload) for block in self.blocks])
+        most = self._block_working[workload]
+        return in_chunks(lambda rows: self.table(codes[rows]).most(most), len(codes))
 
     def _total(self, codes: Codes, of_blocks: Figures) -> Figures:
         return in_chunks(lambda rows: self.table(codes[rows]).total(of_blocks), len(codes))

@@ -66,7 +66,7 @@ def _chapter(
     report.text(f"{learnt.text} Training loss is the mean since the point before.")
     report.figure(curve_figure(learnt, verdict["score"]["metric"]))
     report.text("The exported files, timed on ONNX Runtime.")
-    columns = ("file", "precision", "bytes", "latency_ms", "agreement")
+    columns = ("file", "precision", "bytes", "latency_ms", "memory_bytes", "agreement")
     report.table(columns, [[file[column] for column in columns] for file in verdict["student"]["files"]])
     report.text(
         "Every candidate that was tried: predicted latency against reward. Those joined by the line are beaten by no "

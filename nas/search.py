@@ -18,6 +18,7 @@ from nas.device import time_items
 from nas.estimate import Forecast, forecast
 from nas.front import FRONT, front_of, write_front
 from nas.groundwork import Ground, lay_ground
+from nas.memory import MemoryModel, memory_model_from_json
 from nas.methods import METHODS, Method
 from nas.preparations import PREPARATIONS
 from nas.report import REPORT_FILE, write_report
@@ -31,6 +32,8 @@ from runs.progress import Progress
 
 PREPARED = "supernet"
 """The stage of a method's preparation, which all budgets share."""
+
+MEMORY = "memory"
 
 Verdict = dict[str, Any]
 
@@ -53,7 +56,7 @@ def search(settings: SearchSettings, progress: Progress | None = None) -> list[V
     with open_run(folder, "search", settings.to_json()) as run:
         finished = run.result("verdicts")
         if finished is None:
-            ground = ground or lay_ground(settings, progress, _earlier_profile(run))
+            ground = ground or lay_ground(settings, progress, _earlier_profile(run), _earlier_memory(run))
             finished = run.stage("verdicts", partial(_search, settings, ground, run, progress))
         else:
             progress.say(f"this search is finished; its results are in {folder}")
@@ -66,6 +69,7 @@ def search(settings: SearchSettings, progress: Progress | None = None) -> list[V
 def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: Progress) -> dict[str, Any]:
     profile = run.stage("profile", lambda: {"folder": str(ground.profile.folder), "seconds": ground.profile_seconds})
     _require_same_data(run, ground)
+    run.stage(MEMORY, lambda: _memory_of(ground))
     ground = _as_begun(run, ground)
     plan = _forecast(settings, ground)
     names = " and ".join(budget.label for budget in ground.budgets)
@@ -217,6 +221,18 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         batch_size=optimization.examples_per_step,
         copies=recipe.augment > 0,
     )
+
+
+def _memory_of(ground: Ground) -> dict[str, Any]:
+    """What foretells memory, by precision; nothing where that is not limited."""
+    found = {one.precision: scoring.limits.memory for one, scoring in ground.scorings.items()}
+    return {precision: model.to_json() for precision, model in found.items() if model is not None}
+
+
+def _earlier_memory(run: RunFolder) -> dict[str, MemoryModel]:
+    """What foretold memory at an earlier start of this run: measured anew it would bar other members."""
+    stored = run.result(MEMORY) or {}
+    return {precision: memory_model_from_json(model) for precision, model in stored.items()}
 
 
 def _earlier_profile(run: RunFolder) -> Path | None:

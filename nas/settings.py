@@ -11,6 +11,7 @@ from devices.target import open_target
 from devices.workload import Workload
 from nas.budget import Budget
 from nas.limits import MEGABYTE, Limits
+from nas.memory import MemoryModel
 from nas.methods import METHODS
 from nas.schedule import EFFORTS
 from runs.errors import UserError
@@ -42,6 +43,8 @@ class SearchSettings:
     max_parameters: int | None = None
     max_file_mb: float | None = None
     """Millions of bytes of the file that the target runs."""
+    max_memory_mb: float | None = None
+    """Millions of bytes that a process takes to load that file and run it in ONNX Runtime (`export.memory`)."""
     seed: int = 0
     output: Path | None = None
     sequence_length_auto: bool = False
@@ -59,20 +62,26 @@ class SearchSettings:
             members.require_transformers()
         if self.max_parameters is not None and self.max_parameters < 1:
             raise UserError(f"--max-parameters is {self.max_parameters}: it must be a whole number of at least 1.")
-        if self.max_file_mb is not None and not 0 < self.max_file_mb < inf:
-            raise UserError(f"--max-file-mb is {self.max_file_mb:g}: it must be a number above 0.")
+        for option, most in (("--max-file-mb", self.max_file_mb), ("--max-memory-mb", self.max_memory_mb)):
+            if most is not None and not 0 < most < inf:
+                raise UserError(f"{option} is {most:g}: it must be a number above 0.")
         if self.target is not None:
             open_target(self.target).check(self.workload)
 
-    def limits(self, precision: str) -> Limits:
-        """What students may weigh, whose files have a precision."""
-        most = None if self.max_file_mb is None else self.max_file_mb * MEGABYTE
-        return Limits(self.max_parameters, most, precision)
+    def limits(self, precision: str, memory: MemoryModel | None = None) -> Limits:
+        """What students may weigh, whose files have a precision and take as much memory as a model says."""
+        file, peak = (None if most is None else most * MEGABYTE for most in (self.max_file_mb, self.max_memory_mb))
+        return Limits(self.max_parameters, file, precision, peak, memory)
 
     def to_json(self) -> dict[str, Any]:
         """All that decides the result, which is everything but where it is written to."""
         # What earlier versions did not know is left out where it is not asked for: their runs are still the same.
-        later = {"task": self.task, "max_file_mb": self.max_file_mb, "precision_auto": self.precision_auto or None}
+        later = {
+            "task": self.task,
+            "max_file_mb": self.max_file_mb,
+            "max_memory_mb": self.max_memory_mb,
+            "precision_auto": self.precision_auto or None,
+        }
         asked = {name: value for name, value in later.items() if value is not None}
         return asked | {
             "budgets_ms": [float(budget) for budget in self.budgets_ms],

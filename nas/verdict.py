@@ -20,12 +20,13 @@ VERDICT_FILE = "verdict.json"
 
 @dataclass(frozen=True)
 class FileFacts:
-    """An exported file: its name, size, precision, ms on ONNX Runtime, and label agreement with the checkpoint."""
+    """An exported file: name, size, precision, ms and memory on ONNX Runtime, label agreement with the checkpoint."""
 
     file: str
     bytes: int
     precision: str
     latency_ms: float
+    memory_bytes: int
     agreement: float
 
 
@@ -79,7 +80,7 @@ class Circumstances:
     task: Task
     limits: Limits
     limited_file: str
-    """The file whose bytes are limited."""
+    """The file whose bytes and memory are limited."""
 
 
 def build_verdict(
@@ -87,17 +88,20 @@ def build_verdict(
     how: Circumstances,
     student: Candidate,
     measured: Measurement,
+    waits: int,
     teacher: TeacherFacts,
     scores: Scores,
     files: Sequence[FileFacts],
     parity: Parity,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """The whole of verdict.json. `measured` is of the target's own artifact of the distilled student.
+    """The whole of verdict.json. `measured` is of the target's own artifact of the distilled student, taken once a
+    machine that had slowed was waited for so many times (`waits`).
 
     What is `predicted` counts on the usual `disturbance`, for `measured` is what a clock said.
     """
     task, limits = how.task, how.limits
+    limited = next(facts for facts in files if facts.file == how.limited_file)
     return {
         "budget_ms": float(budget.latency_ms),
         "target": how.target,
@@ -120,10 +124,9 @@ def build_verdict(
         "limits": {
             "parameters": limits.parameters,
             "file_bytes": limits.file_bytes,
+            "memory_bytes": limits.memory_bytes,
             "file": how.limited_file,
-            "kept": limits.keep(
-                student.spec.parameters(), next(file.bytes for file in files if file.file == how.limited_file)
-            ),
+            "kept": limits.keep(student.spec.parameters(), limited.bytes, limited.memory_bytes),
         },
         "teacher": {**asdict(teacher), "fits_budget": teacher.latency_ms <= budget.latency_ms},
         "latency_ms": {
@@ -134,6 +137,7 @@ def build_verdict(
             "measured_p90": measured.p90_ms,
             "noise_floor_percent": measured.noise_floor_percent,
             "processes": len(measured.process_medians_ms),
+            "waits": waits,
         },
         "score": scores.to_json(),
         "speedup": teacher.latency_ms / measured.p50_ms,

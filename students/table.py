@@ -75,6 +75,16 @@ class BlockTable:
             raise ValueError(f"{len(known)} rows of values for {len(self.blocks)} blocks.")
         return sums_of_rows(np.concatenate([known, np.zeros((1, *known.shape[1:]))]), self.index)
 
+    def most(self, values: npt.ArrayLike) -> Column:
+        """Numbers of each block [blocks], none below 0 → the largest of each row's blocks, [n]."""
+        known = np.append(np.asarray(values, dtype=np.float64), 0.0)
+        if len(known) != len(self.blocks) + 1:
+            raise ValueError(f"{len(known) - 1} rows of values for {len(self.blocks)} blocks.")
+        largest: Column = np.zeros(len(self.index))
+        for column in self.index.T:
+            np.maximum(largest, np.take(known, column, mode="wrap"), out=largest)
+        return largest
+
     def all(self, flags: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """A flag of each block, [blocks] → whether it is set for all of a row's blocks, [n]."""
         return np.asarray(self.total(~np.asarray(flags, dtype=np.bool_)) == 0)

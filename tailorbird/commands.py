@@ -147,6 +147,9 @@ def nas_search(
     max_file_mb: Annotated[
         float | None, typer.Option(help="Largest file that the target runs, in millions of bytes.")
     ] = None,
+    max_memory_mb: Annotated[
+        float | None, typer.Option(help="Most memory to run that file in ONNX Runtime, in millions of bytes.")
+    ] = None,
     effort: options.Effort = "quick",
     seed: options.Seed = 0,
     output: Annotated[Path | None, typer.Option(help="Run folder. Default: tailorbird-<hash> here.")] = None,
@@ -172,6 +175,7 @@ def nas_search(
         space=space,
         max_parameters=max_parameters,
         max_file_mb=max_file_mb,
+        max_memory_mb=max_memory_mb,
         effort=effort,
         seed=seed,
         output=output,

@@ -49,7 +49,7 @@ def _verdict(verdict: Result) -> None:
         *[
             [
                 file["file"],
-                f"{file['bytes'] / 1e6:.1f} MB, {ms(file['latency_ms'])} on ONNX Runtime, agreement "
+                f"{file['bytes'] / 1e6:.1f} MB, {ms(file['latency_ms'])} on ONNX Runtime{_memory(file)}, agreement "
                 f"{percent(file['agreement'])}",
             ]
             for file in student["files"]
@@ -73,7 +73,14 @@ def _limits(limits: Result) -> list[list[str]]:
         asked.append(f"at most {limits['parameters'] / 1e6:g} M weights")
     if limits["file_bytes"] is not None:
         asked.append(f"{limits['file']} of at most {limits['file_bytes'] / 1e6:g} MB")
+    # Verdicts of earlier versions know nothing of memory.
+    if limits.get("memory_bytes") is not None:
+        asked.append(f"at most {limits['memory_bytes'] / 1e6:g} MB of memory")
     return [["limits", f"{' and '.join(asked)}: {'kept' if limits['kept'] else 'MISSED'}"]] if asked else []
+
+
+def _memory(file: Result) -> str:
+    return f" in {file['memory_bytes'] / 1e6:.0f} MB of memory" if "memory_bytes" in file else ""
 
 
 def _timed(what: str) -> str:

@@ -19,6 +19,9 @@ from runs.registry import Registry
 
 Job = dict[str, Any]
 
+RUNS_WEIGHED = 3
+"""Runtimes that plan their memory by the first run have it by the second."""
+
 JOBS: Registry[Callable[[Job], Job]] = Registry("job")
 """Job → what it answers with; all are given the runtime's name and paths of files without pickles."""
 
@@ -86,6 +89,16 @@ def time(job: Job) -> Job:
         "readings": [[one.round, one.milliseconds, one.taken_at] for one in readings],
         "peak_memory_bytes": peak_memory_bytes(),
     }
+
+
+@JOBS.register("weigh")
+def weigh(job: Job) -> Job:
+    """The most memory before the runtime is loaded, and after it has loaded the file and run it."""
+    inputs, idle = read_inputs(job["inputs"]), peak_memory_bytes()
+    session = RUNTIMES[job["runtime"]].open(_opened(job, inputs))
+    for _ in range(RUNS_WEIGHED):
+        session.run()
+    return {"idle_memory_bytes": idle, "peak_memory_bytes": peak_memory_bytes()}
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ def test_one_task_from_profile_to_page(tmp_path: Path, monkeypatch: pytest.Monke
 
     def run(seeds: int, students: int = 3) -> dict[str, dict[str, object]]:
         script.main([f"tone={data}"], profile, 1.6, students, seeds, str(teacher), supernet_steps=8, steps=10,
-                    workers=1, results=results, page_file=place)  # fmt: skip
+                    workers=0, results=results, page_file=place)  # fmt: skip
         return dict(json.loads((results / "tone.json").read_text()))
 
     one = run(1)

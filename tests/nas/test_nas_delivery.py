@@ -1,7 +1,9 @@
 """What stands between search and verdict: counts in bulk, the forecast, and going on when a measurement disappoints."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -14,16 +16,19 @@ from export.items import Checkpoint, GraphFile
 from nas.budget import Budget
 from nas.context import Context
 from nas.delivery import (
+    WAITS,
     deliver,
     delivered_forms,
     distil_finalists,
     distillation_stage,
+    excess,
     export_stage,
     target_artifact,
     timed_as_shipped,
 )
 from nas.estimate import Forecast, forecast
 from nas.finalists import Candidate, Finalist
+from nas.limits import Limits
 from nas.members import Members
 from nas.schedule import EFFORTS, Effort
 from nas.verdict import Scores
@@ -32,6 +37,7 @@ from runs.progress import Progress
 from students.space import space
 
 BUDGET = Budget(Workload(), 6.0)
+NO_LIMITS = Limits()
 
 
 def finalists(count: int) -> list[Finalist]:
@@ -50,16 +56,30 @@ class StoredSearch:
 
     run: RunFolder
     effort: Effort
+    ground: Any
     progress: Progress = Progress(quiet=True)
 
 
-def stored(run: RunFolder, everyone: list[Finalist], times: list[float], scores: list[float]) -> Context:
-    for one, milliseconds, score in zip(everyone, times, scores, strict=True):
+def stored(
+    run: RunFolder,
+    everyone: list[Finalist],
+    times: list[float],
+    scores: list[float],
+    megabytes: Sequence[int] = (),
+    limits: Limits = NO_LIMITS,
+) -> Context:
+    taken = megabytes or [50] * len(everyone)
+    for one, milliseconds, score, memory in zip(everyone, times, scores, taken, strict=True):
         done = {"folder": "work", "validation_score": score}
         run.stage(distillation_stage(BUDGET, one), lambda done=done: done)
-        both = {"student": measured(milliseconds), "teacher": measured(30.0)}
+        both = {
+            "measured": {"student": measured(milliseconds), "teacher": measured(30.0)},
+            "waits": 0,
+            "memory_bytes": {"student.ort.onnx": 10**6 * memory},
+        }
         run.stage(export_stage(BUDGET, one), lambda both=both: both)
-    return cast(Context, StoredSearch(run, EFFORTS["standard"]))
+    ground = SimpleNamespace(target="onnxruntime", scoring=lambda budget: SimpleNamespace(limits=limits))
+    return cast(Context, StoredSearch(run, EFFORTS["standard"], ground))
 
 
 def test_the_best_on_validation_goes_first_and_the_rest_stand_by(tmp_path: Path) -> None:
@@ -76,6 +96,15 @@ def test_the_first_that_keeps_the_budget_is_delivered(tmp_path: Path) -> None:
         delivered = deliver(stored(run, everyone, [6.1, 5.9, 5.0], [0.9] * 3), BUDGET, everyone)
     assert delivered.finalist == everyone[1]
     assert (delivered.student.p50_ms, delivered.teacher.p50_ms) == (5.9, 30.0)
+
+
+def test_one_that_takes_too_much_memory_is_not_delivered(tmp_path: Path) -> None:
+    everyone = finalists(3)
+    limits = Limits(memory_bytes=40e6)
+    with open_run(tmp_path, "search", {}) as run:
+        context = stored(run, everyone, [5.9, 5.0, 5.5], [0.9] * 3, [41, 40, 30], limits)
+        delivered = deliver(context, BUDGET, everyone)
+    assert delivered.finalist == everyone[1] and not excess(context, BUDGET, delivered)
 
 
 def test_when_all_come_out_over_smaller_neighbours_follow(tmp_path: Path) -> None:
@@ -95,30 +124,57 @@ def test_when_nothing_keeps_the_budget_the_last_is_delivered_as_it_is(tmp_path: 
     assert delivered.finalist == everyone[1] and not BUDGET.holds(delivered.student)
 
 
+@dataclass(frozen=True)
+class PlayedClock:
+    """A target's clock is played: each try finds the next student's and teacher's milliseconds, and twice as many
+    processes bring the student's median down halfway to 5.7."""
+
+    tries: list[tuple[float, float]]
+    calls: list[tuple[int, int]]
+    """(number of the try, how often as many processes as usual) of each call."""
+
+    progress: Progress = Progress(quiet=True)
+    teacher_ms: Mapping[str, float] = field(default_factory=lambda: {"fp32": 30.0})
+
+    def time(self, items: dict[str, Any], workload: Workload, times: int = 1) -> dict[str, Measurement]:
+        again = next(iter(items)).rpartition("again after ")[2]
+        number = int(again) if again.isdigit() else 0
+        self.calls.append((number, times))
+        student, teacher = self.tries[number]
+        student = student if times == 1 else (student + 5.7) / 2
+        found = {key: teacher if key.startswith("teacher") else student for key in items}
+        return {key: Measurement(key, workload, p50, p50, (p50,) * 3 * times, 1.0, 60) for key, p50 in found.items()}
+
+
 @pytest.mark.parametrize(
-    ("first", "asked", "kept"),
-    [(5.9, [1], True), (6.25, [1, 2], True), (6.35, [1], False)],
-    ids=["within", "slightly over", "far over"],
+    ("tries", "calls", "kept"),
+    [
+        ([(5.9, 30.0)], [(0, 1)], True),
+        ([(6.25, 30.0)], [(0, 1), (0, 2)], True),
+        ([(6.35, 30.0)], [(0, 1)], False),
+        ([(6.6, 34.0), (5.9, 30.1)], [(0, 1), (1, 1)], True),
+        ([(6.6, 34.0), (6.1, 30.0)], [(0, 1), (1, 1), (1, 2)], True),
+        ([(6.6, 34.0)] * (WAITS + 1), [(n, 1) for n in range(WAITS + 1)], False),
+        ([(8.0, 34.0)], [(0, 1)], False),
+    ],
+    ids=["within", "slightly over", "far over", "slowed once", "slowed, then over", "slowed for good", "slowed less"],
 )
-def test_a_student_slightly_over_its_budget_is_measured_in_more_processes(
-    tmp_path: Path, first: float, asked: list[int], kept: bool
+def test_a_student_over_its_budget_is_timed_again_where_that_may_be_the_machine(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tries: list[tuple[float, float]],
+    calls: list[tuple[int, int]],
+    kept: bool,
 ) -> None:
-    """A target's clock is played: the first three processes find `first`, three more would bring the median down."""
-    calls: list[int] = []
-
-    @dataclass(frozen=True)
-    class Timing:
-        progress: Progress = Progress(quiet=True)
-
-        def time(self, items: dict[str, Any], workload: Workload, times: int = 1) -> dict[str, Measurement]:
-            calls.append(times)
-            p50 = first if times == 1 else (first + 5.7) / 2
-            return {key: Measurement(key, workload, p50, p50, (p50,) * 3 * times, 1.0, 60) for key in items}
-
-    items: dict[str, Any] = {name: Checkpoint(tmp_path) for name in ("student", "teacher")}
-    timed = timed_as_shipped(cast(Context, Timing()), BUDGET, items)
-    assert calls == asked and list(timed) == ["student", "teacher"]
-    assert BUDGET.holds(timed["student"]) == kept
+    monkeypatch.setattr("nas.delivery.WAIT_SECONDS", 0.0)
+    clock = PlayedClock(tries, [])
+    graph = tmp_path / "student.onnx"
+    graph.write_bytes(b"timed by a played clock")
+    items: dict[str, Any] = {name: GraphFile(graph) for name in ("student", "teacher")}
+    timed = timed_as_shipped(cast(Context, clock), BUDGET, items)
+    assert clock.calls == calls and timed.waits == calls[-1][0]
+    assert list(timed.measurements) == ["student", "teacher"]
+    assert BUDGET.holds(timed.student) == kept
 
 
 def test_a_result_holds_the_file_that_its_target_runs() -> None:

@@ -259,6 +259,10 @@ class TestBadInput:
         self.refuse(world, "--max-file-mb is 0.01, and the smallest fp32 file", max_file_mb=0.01)
         self.refuse(world, "--max-file-mb is -1: it must be a number above 0", max_file_mb=-1.0)
 
+    def test_too_little_memory_allowed(self, world: World) -> None:
+        self.refuse(world, "--max-memory-mb is nan: it must be a number above 0", max_memory_mb=float("nan"))
+        self.refuse(world, "--max-memory-mb is 2, and the fp32 file that takes least in .* to run", max_memory_mb=2.0)
+
     @pytest.mark.parametrize("budget", [0.0, -1.0, float("nan")])
     def test_budgets_that_are_none(self, world: World, budget: float) -> None:
         self.refuse(world, "--budget-ms", budgets_ms=(budget,))

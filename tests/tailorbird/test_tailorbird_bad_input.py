@@ -154,7 +154,10 @@ def test_a_profile_of_another_device_is_refused(world, refused, tmp_path, change
         (["predict-latency", "specs/missing.json"], "missing.json"),
         (["distill-student", "--student", "bert-tiny", "--recipe", "defalt"], "default"),
         (["distill-student", "--student", "bert-tiny", "--vocabulary", "words"], "all, data"),
-        (["distill-student", "--student", "bert-tiny", "--transfer-data", "missing.txt"], "missing.txt"),
+        (
+            ["distill-student", "--student", "bert-tiny", "--transfer-data", "missing.txt"],
+            "give a file with one text a line",
+        ),
         (["measure-student", "missing.onnx"], "missing.onnx"),
         (["export-student", "missing", "--output", "out"], "missing"),
     ],
@@ -167,4 +170,4 @@ def test_a_wrong_word_is_answered_with_what_would_be_right(refused, command, wor
 def test_a_broken_graph_is_not_measured(refused, tmp_path):
     broken = Path(tmp_path / "broken.onnx")
     broken.write_bytes(b"no graph")
-    assert "broken.onnx" in refused("measure-student", broken)
+    assert "broken.onnx" in refused("measure-student", broken, "--processes", 1)
