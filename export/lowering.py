@@ -5,6 +5,7 @@ from functools import partial, singledispatch
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 
@@ -17,11 +18,9 @@ from export.graph import stack_graph, student_graph
 from export.graph_file import graph_inputs, read_graph_file
 from export.items import Checkpoint, GraphFile, Item, Stack, item_key, item_to_json
 from export.module_precision import in_precision
-from export.weights import USUAL_RANGES, module_weights, random_module
+from export.weights import USUAL_RANGES, item_weights, module_weights, random_module
 from runs.errors import UserError
 from runs.registry import Registry
-from students.bert import load_model
-from students.model import StudentPreTrainedModel
 from students.spec import (
     Block,
     EmbeddingBlock,
@@ -65,9 +64,12 @@ def _module_artifact(item: Item, workload: Workload, seed: int) -> TorchArtifact
 def _graph_artifact(kind: ArtifactKind, item: Item, workload: Workload, seed: int) -> OnnxArtifact:
     if isinstance(item, GraphFile):
         return OnnxArtifact(item_key(item), item.path, graph_inputs(read_graph_file(item.path), workload, seed))
+    form = graph_form(kind, workload)
+    if not isinstance(item, Checkpoint):
+        return OnnxArtifact(item_key(item), graph_bytes(item, form, seed), graph_arrays(item, None, workload, seed))
     module = load_module(item, seed)
-    graph = graph_bytes(item, module, graph_form(kind, workload))
-    return OnnxArtifact(item_key(item), graph, graph_arrays(item, module, workload, seed))
+    data = _written(student_graph(spec_of(item, module), module_weights(module), form, ranges=USUAL_RANGES))
+    return OnnxArtifact(item_key(item), data, graph_arrays(item, module, workload, seed))
 
 
 GRAPH_FORMS: dict[ArtifactKind, dict[Precision, Form]] = {
@@ -90,12 +92,15 @@ def graph_form(kind: ArtifactKind, workload: Workload) -> Form:
     return forms[workload.precision]
 
 
-def graph_bytes(item: Item, module: nn.Module, form: Form) -> bytes:
-    """The item, loaded as `module`, as a graph in a form; ranges of what is rounded are usual ones."""
+def graph_bytes(item: Stack | StudentSpec, form: Form, seed: int = 0) -> bytes:
+    """The item with random weights as a graph in a form; ranges of what is rounded are usual ones."""
+    weights = item_weights(item, seed)
     if isinstance(item, Stack):
-        graph = stack_graph(item, module_weights(module), form, ranges=USUAL_RANGES)
-    else:
-        graph = student_graph(spec_of(item, module), module_weights(module), form, ranges=USUAL_RANGES)
+        return _written(stack_graph(item, weights, form, ranges=USUAL_RANGES))
+    return _written(student_graph(item, weights, form, ranges=USUAL_RANGES))
+
+
+def _written(graph: onnx.ModelProto) -> bytes:
     data: bytes = graph.SerializeToString()
     return data
 
@@ -128,6 +133,9 @@ def _(item: StudentSpec, seed: int = 0) -> nn.Module:
 
 @load_module.register
 def _(item: Checkpoint, seed: int = 0) -> nn.Module:
+    # As in `export.weights`: what needs no model of `transformers` does not wait for it.
+    from students.bert import load_model
+
     return load_model(item.folder)
 
 
@@ -140,8 +148,10 @@ def spec_of(item: Item, module: nn.Module | None) -> StudentSpec:
     """The spec of a whole model, from the item itself or from the loaded checkpoint."""
     if isinstance(item, StudentSpec):
         return item
-    assert isinstance(module, StudentPreTrainedModel)
-    return module.config.spec_object
+    config: Any = module and module.config
+    spec = config.spec_object
+    assert isinstance(spec, StudentSpec)
+    return spec
 
 
 def example_inputs(item: Item, module: nn.Module | None, workload: Workload, seed: int = 0) -> dict[str, Array]:

@@ -16,7 +16,6 @@ from export.lowering import (
     graph_arrays,
     graph_bytes,
     graph_form,
-    load_module,
     lower,
 )
 from runs.files import content_hash
@@ -53,7 +52,7 @@ class LoweringCache:
         if path.is_file():
             os.utime(path)
             return path
-        graph = graph_bytes(item, load_module(item, seed), form)
+        graph = graph_bytes(item, form, seed)
         # A full disk must not end a measurement that can do without the file.
         with suppress(OSError):
             self._keep(path, graph)

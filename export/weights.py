@@ -7,12 +7,16 @@ import numpy as np
 import torch
 from torch import nn
 
+import students.head_modules
+import students.layer_bottleneck
+import students.layer_convolution
+import students.layer_feed_forward  # noqa: F401  these register the modules of heads and layer types
 from export.arithmetic import Reach
 from export.builder import Array
 from export.items import Stack, copies
-from students.layers import BlockStack, build_block
-from students.model import build_student
-from students.spec import LayerBlock, StudentSpec
+from students.layers import BlockStack, EmbeddingModule, build_block
+from students.spec import EmbeddingBlock, LayerBlock, StudentSpec
+from students.tying import tied_names
 
 POOL_SIZE = 2**20 + 7
 """Numbers in the shared pool; prime to usual widths, so that rows of a large table differ."""
@@ -55,23 +59,58 @@ def random_module(item: Stack | StudentSpec, seed: int = 0) -> nn.Module:
     raise TypeError(f"{type(item).__name__} has weights of its own")
 
 
+@singledispatch
+def item_weights(item: Stack | StudentSpec, seed: int = 0) -> dict[str, Array]:
+    """The weights of `random_module(item, seed)` under the names that graphs use, without `transformers`' models."""
+    raise TypeError(f"{type(item).__name__} has weights of its own")
+
+
+@item_weights.register
+def _(item: Stack, seed: int = 0) -> dict[str, Array]:
+    return random_weights(_shapes(_empty_stack(item)), seed)
+
+
+@item_weights.register
+def _(item: StudentSpec, seed: int = 0) -> dict[str, Array]:
+    first, *blocks = item.blocks()
+    assert isinstance(first, EmbeddingBlock)
+    empty = nn.Module()
+    with torch.device("meta"):
+        empty.embeddings = EmbeddingModule(first)
+        layers = nn.ModuleList(build_block(block) for block in blocks if isinstance(block, LayerBlock))
+        empty.layers = layers
+        if item.head.kind != "none":
+            empty.head = build_block(blocks[-1])
+    weights = random_weights(_shapes(empty), seed)
+    return weights | {name: weights[owner] for name, owner in tied_names(layers, item.owners).items()}
+
+
+def _empty_stack(stack: Stack) -> nn.Module:
+    with torch.device("meta"):
+        block = stack.block
+        return BlockStack(block, copies(stack)) if isinstance(block, LayerBlock) else build_block(block)
+
+
+def _shapes(empty: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
+
+
 def _filled(empty: nn.Module, seed: int) -> nn.Module:
-    shapes = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
-    tensors = {name: torch.from_numpy(value) for name, value in random_weights(shapes, seed).items()}
+    tensors = {name: torch.from_numpy(value) for name, value in random_weights(_shapes(empty), seed).items()}
     empty.load_state_dict(tensors, assign=True)
     return empty.eval().requires_grad_(False)
 
 
 @random_module.register
 def _(item: Stack, seed: int = 0) -> nn.Module:
-    with torch.device("meta"):
-        block = item.block
-        empty = BlockStack(block, copies(item)) if isinstance(block, LayerBlock) else build_block(block)
-    return _filled(empty, seed)
+    return _filled(_empty_stack(item), seed)
 
 
 @random_module.register
 def _(item: StudentSpec, seed: int = 0) -> nn.Module:
+    # Loads most of `transformers`, which takes longer than all else that a measuring process begins with.
+    from students.model import build_student
+
     with torch.device("meta"):
         empty = build_student(item)
     module = _filled(empty, seed)

@@ -11,7 +11,7 @@ from scipy.optimize import nnls
 
 from devices.workload import Workload
 from export.form import Form
-from export.lowering import graph_bytes, load_module
+from export.lowering import graph_bytes
 from export.memory import memory_bytes
 from nas.controllers.pool import Codes
 from nas.members import Figures, Members
@@ -105,5 +105,5 @@ def _nonnegative(inputs: Figures, wanted: Figures) -> npt.NDArray[np.float64]:
 def _taken(spec: StudentSpec, form: Form, workload: Workload) -> int:
     with TemporaryDirectory(prefix="tailorbird-memory-") as scratch:
         file = Path(scratch) / form.file_name
-        file.write_bytes(graph_bytes(spec, load_module(spec), form))
+        file.write_bytes(graph_bytes(spec, form))
         return memory_bytes(file, workload)

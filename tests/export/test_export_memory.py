@@ -6,7 +6,7 @@ import pytest
 
 from devices.workload import Workload
 from export.form import Form
-from export.lowering import graph_bytes, load_module
+from export.lowering import graph_bytes
 from export.memory import memory_bytes, working_bytes
 from runs.errors import UserError
 from students.layer_types import BottleneckLayer, ConvolutionLayer, FeedForwardLayer, TransformerLayer
@@ -17,7 +17,7 @@ MB = 1_000_000
 
 def written(path: Path, vocabulary_size: int) -> Path:
     spec = uniform_spec(1, 128, 2, 256, vocabulary_size=vocabulary_size, maximum_positions=512)
-    path.write_bytes(graph_bytes(spec, load_module(spec), Form("onnxruntime")))
+    path.write_bytes(graph_bytes(spec, Form("onnxruntime")))
     return path
 
 

@@ -1,6 +1,7 @@
 """Every spec exports: random students over all layer types, heads and sharings answer as in PyTorch."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -13,12 +14,13 @@ from export.graph import stack_graph, student_graph
 from export.items import Stack, item_from_json, item_key, item_to_json
 from export.part import DIALECTS
 from export.verify import open_graph, random_batches, verify
-from export.weights import module_weights, random_module
+from export.weights import item_weights, module_weights, random_module
 from students.layers import MASKED_SCORE
 from students.model import StudentPreTrainedModel
 from students.space import SPACES, space
 from students.spec import (
     LAYER_TYPES,
+    BottleneckLayer,
     ConvolutionLayer,
     FeedForwardLayer,
     Head,
@@ -84,6 +86,14 @@ SHARED = StudentSpec(
     sharing=(0, 1, 0, 1),
 )
 
+FACTORISED = StudentSpec(
+    8,
+    24,
+    (BottleneckLayer(12, 3, 18, 20, 2, "silu"), FeedForwardLayer(30, 2)),
+    vocabulary_size=50,
+    maximum_positions=40,
+)
+
 
 @pytest.mark.parametrize("dialect", DIALECTS.names())
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -105,6 +115,18 @@ def test_layers_without_attention_can_stand_alone() -> None:
     layers = (FeedForwardLayer(24, 2, "silu"), ConvolutionLayer(1, 8, "relu"))
     for dialect in DIALECTS.names():
         check(StudentSpec(8, 16, layers, 30, 40, head=Head("none", 1)), Form(dialect), 3)
+
+
+def test_weights_without_a_module_are_those_of_one() -> None:
+    """What a measuring process draws, which loads no model of `transformers`, is what a student of that seed has."""
+    heads = [Head("none", 1), Head("classification", 3), Head("regression", 1), Head("tokens", 5), Head("spans", 2)]
+    heads.append(Head("masked-lm", 2))
+    everyone: list[StudentSpec | Stack] = [replace(spec, head=head) for spec in (SHARED, FACTORISED) for head in heads]
+    everyone += [Stack(LayerBlock(24, DRAWN[name](np.random.default_rng(8))), 2) for name in DRAWN]
+    for item in everyone:
+        drawn, held = item_weights(item, 5), module_weights(random_module(item, 5))
+        assert list(drawn) == list(held)
+        assert all(np.array_equal(drawn[name], held[name]) for name in held), item
 
 
 @pytest.mark.parametrize("dialect", DIALECTS.names())
