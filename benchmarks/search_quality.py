@@ -45,7 +45,7 @@ from students.spec import StudentSpec
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "search_quality"
 PAGE = HERE.parent / "docs" / "benchmarks" / "search.md"
-METHODS_COMPARED = ("kd-nas", "random", "autotinybert", "evolution")
+METHODS_COMPARED = ("kd-nas", "random", "ridge", "autotinybert", "evolution")
 
 
 @dataclass(frozen=True)

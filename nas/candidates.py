@@ -12,7 +12,7 @@ from distill.mini import ask_beforehand
 from export.items import item_key
 from nas.budget import Budget
 from nas.context import STUDY_FILE, Context
-from nas.controllers import CONTROLLERS, Problem
+from nas.controllers import CONTROLLERS, Codes, Problem
 from nas.filling import fill
 from nas.finalists import Candidate, Finalist, MeasureSpecs, choose_finalists, finalist_from_json
 from nas.proxies import PROXIES
@@ -35,6 +35,10 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
         parameters=members.parameters,
     )
     controller = CONTROLLERS[method.controller](problem, context.settings.seed)
+    if controller.learns:
+        for codes, rewards in lessons(context, budget):
+            controller.learn(codes, rewards)
+    episodes = effort.further_episodes if controller.lessons else effort.episodes
 
     def attempt(code: Code) -> Outcome:
         row = np.array([code], dtype=np.int64)
@@ -49,7 +53,7 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     genes = list(zip(members.space.genes, members.space.cardinalities, strict=True))
     how = "mini-distilling candidates" if context.supernet is None else "judging parts of the supernet"
     label = f"{budget.label}: {how}"
-    trials = run_trials(study, controller, genes, effort.episodes, context.candidates, attempt, context.progress, label)
+    trials = run_trials(study, controller, genes, episodes, context.candidates, attempt, context.progress, label)
     if not trials:
         raise UserError(f"the space {members.space.name} has no member to try within {budget.label}.")
     best = max(trials, key=lambda trial: trial.reward)
@@ -57,6 +61,18 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
         f"{budget.label}: tried {len(trials)} candidates; the best reward is {best.reward:.4f} (trial {best.number})"
     )
     return {"trials": [asdict(trial) for trial in trials], "episodes": controller.report()}
+
+
+def lessons(context: Context, budget: Budget) -> list[tuple[Codes, list[float]]]:
+    """Candidates and rewards of each budget that this run searched before, in the order of its budgets."""
+    found = []
+    for other in context.ground.budgets[: context.ground.budgets.index(budget)]:
+        searched = context.run.result(f"{other.label} search")
+        if searched is not None:
+            trials = searched["trials"]
+            codes = np.array([trial["codes"] for trial in trials], dtype=np.int64)
+            found.append((codes, [float(trial["reward"]) for trial in trials]))
+    return found
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:

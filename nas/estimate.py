@@ -62,13 +62,14 @@ def forecast(
     copies: bool = False,
     prepared: tuple[str, float] | None = None,
     candidates: int | None = None,
+    learns: bool = False,
 ) -> Forecast:
     """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first.
 
     `teacher_steps`, counted in plain ones, and `final_steps` are what fine-tuning and the recipe ask for themselves; of
     `copies` the teacher is asked anew while a student is distilled. A method that has a supernet teaches it in the
     stage `prepared`, at so many times the teacher's work a step, and no candidate for itself; `candidates` is what it
-    tries in an episode, if it says so.
+    tries in an episode, if it says so. One that `learns` from the first budget has fewer episodes for each other.
     """
     asking = step_seconds(teacher_ms, workload, tokens, batch_size) / FORWARDS if copies else 0.0
     planned_step = step_seconds(teacher_ms, workload, tokens, batch_size)
@@ -79,7 +80,8 @@ def forecast(
     for number, (label, budget_ms) in enumerate(budgets_ms.items()):
         step = step_seconds(min(budget_ms, teacher_ms), workload, tokens, batch_size)
         mini = (0 if prepared else effort.mini_steps(train_size, batch_size)) * step + CANDIDATE_OVERHEAD
-        trials = effort.episodes * (candidates or effort.candidates)
+        episodes = effort.further_episodes if learns and number else effort.episodes
+        trials = episodes * (candidates or effort.candidates)
         planned[f"{label} search"] = trials * mini + (CLASSROOM_SECONDS if number == 0 else 0.0)
         planned[f"{label} finalists"] = FINALISTS_SECONDS
         planned[f"{label} distillation"] = effort.distilled * effort.full_steps(final_steps) * (step + asking)

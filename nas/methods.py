@@ -47,5 +47,6 @@ for _method in (
     Method("local", controller="local"),
     Method("nsga2", controller="nsga2"),
     Method("random", controller="random"),
+    Method("ridge", controller="ridge"),
 ):
     METHODS.register(_method.name)(_method)

@@ -41,6 +41,11 @@ class Effort:
             return self.steps
         return max(1, round(self.epochs * ceil(self.subset * train_size / batch_size)))
 
+    @property
+    def further_episodes(self) -> int:
+        """Of a budget whose controller has learnt from another one's."""
+        return -(-self.episodes // 2)
+
     def fitting(self, kind: HeadKind) -> Optimization:
         """How the teacher of a task of this kind is fitted, if it is not yet."""
         usual = fine_tuning(kind)

@@ -13,6 +13,7 @@ from nas.candidates import finalists_of, time_finalists, try_candidates
 from nas.choice import choose
 from nas.conclusion import baselines_on_test, conclude
 from nas.context import RESULTS, WORK, Context, tried_at_once, used_teacher
+from nas.controllers import CONTROLLERS
 from nas.delivery import Delivered, deliver, distil_finalists, distillation_stage, export_stage
 from nas.device import time_items
 from nas.estimate import Forecast, forecast
@@ -220,6 +221,7 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         tokens=ground.mean_tokens,
         batch_size=optimization.examples_per_step,
         copies=recipe.augment > 0,
+        learns=CONTROLLERS[method.controller].learns,
     )
 
 

@@ -133,8 +133,8 @@ def nas_search(
     method: Annotated[
         str,
         typer.Option(
-            help="How to search: kd-nas, kd-nas-paper, autotinybert, autotinybert-fast, evolution, local, nsga2 or "
-            "random."
+            help="How to search: kd-nas, kd-nas-paper, ridge, autotinybert, autotinybert-fast, evolution, local, nsga2 "
+            "or random."
         ),
     ] = "kd-nas",
     space: Annotated[

@@ -6,11 +6,15 @@ from typing import Any
 import numpy as np
 from protocol import Interval
 
+from nas.controllers.shape_features import foretell, spec_features
 from ranking.correlation import Scores, Standing, standings
 from ranking.population import Ranked, ranked_from_json
 
 PLAIN = ("hidden width", "layers", "weights", "FLOPs")
 """What a proxy has to be better than: measures that cost nothing."""
+
+LEARNED = "learned: "
+FULL = "full distillations"
 
 TRUTHS = {
     "test_divergence": ("divergence from the teacher", -1.0),
@@ -26,7 +30,9 @@ seeds: what the whole cost buys once. *Of it*: τ as a share of that; a proxy wi
 than all of it. *Above …*: τ minus that of the best of
 hidden width, number of layers, weights and FLOPs, which cost nothing; bold where its interval leaves out 0. *Cost*:
 seconds for a student as a share of its full distillation, by one thread while the machine is busy; what a supernet
-takes beforehand is said below the tables."""
+takes beforehand is said below the tables. *Learned*: nothing is asked of the student itself; a ridge regression over
+shapes (`--method ridge`'s) has seen the scores of all the others by the proxy named, or their full distillations, and
+says what it would be."""
 
 
 def plain_scores(population: Sequence[Ranked]) -> dict[str, Scores]:
@@ -62,6 +68,21 @@ def proxy_scores(one: Mapping[str, Any]) -> dict[str, Scores]:
     return found
 
 
+def learned_scores(one: Mapping[str, Any], proxies: Mapping[str, Scores]) -> dict[str, Scores]:
+    """What a ridge regression over shapes says of each student that has learnt from all the others' scores."""
+    features = np.array([spec_features(ranked_from_json(member).spec) for member in one["population"]])
+    everyone = np.arange(len(features))
+    found = {}
+    for name, scores in proxies.items():
+        said = [
+            foretell(features[others], scores[others], features[number : number + 1])[0]
+            for number in everyone
+            for others in [everyone != number]
+        ]
+        found[f"{LEARNED}{name}"] = np.array(said)
+    return found
+
+
 def _words(found: Interval) -> str:
     return f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
@@ -87,7 +108,8 @@ def table(one: Mapping[str, Any], key: str) -> list[str]:
     if truth is None:
         return []
     plain, proxies = plain_scores([ranked_from_json(member) for member in one["population"]]), proxy_scores(one)
-    one_seed, found = standings(truth, {**plain, **proxies}, PLAIN)
+    learned = learned_scores(one, {**proxies, FULL: truth.mean(axis=0)})
+    one_seed, found = standings(truth, {**plain, **proxies, **learned}, PLAIN)
     best = max(PLAIN, key=lambda name: found[name].tau.mean)
     lines = [
         f"By {title}, {truth.shape[1]} students, {truth.shape[0]} seeds:",
@@ -97,7 +119,7 @@ def table(one: Mapping[str, Any], key: str) -> list[str]:
         f"| one seed | {_words(one_seed)} | 100 % | | 100 % |",
     ]
     for name in sorted(found, key=lambda name: -found[name].tau.mean):
-        lines.append(_row(name, found[name], one_seed, best, None if name in plain else cost_of(one, name)))
+        lines.append(_row(name, found[name], one_seed, best, cost_of(one, name) if name in proxies else None))
     return [*lines, ""]
 
 

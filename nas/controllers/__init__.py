@@ -9,3 +9,4 @@ from nas.controllers.kd_nas import KdNasController as KdNasController
 from nas.controllers.local import LocalController as LocalController
 from nas.controllers.nsga2 import NsgaController as NsgaController
 from nas.controllers.random import RandomController as RandomController
+from nas.controllers.ridge import RidgeController as RidgeController

@@ -1,9 +1,9 @@
 """What every controller is given and does: ask for candidates, tell their rewards, stop and go on identically."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +37,13 @@ class Controller(ABC):
     bit, and one restored from another's `state()` continues as the other would have.
     """
 
+    learns: ClassVar[bool] = False
+    """Whether it makes use of what other budgets' candidates were worth, and so needs fewer of its own."""
+
     def __init__(self, problem: Problem, seed: int) -> None:
         self.problem = problem
         self.seed = seed
+        self.lessons: list[Episode] = []
         self.episodes: list[Episode] = []
         self._generator = np.random.default_rng(seed)
         self._proposed: list[list[int]] = []
@@ -55,6 +59,10 @@ class Controller(ABC):
         self._proposed.extend(chosen.tolist())
         return chosen
 
+    def learn(self, codes: Codes, rewards: Sequence[float] | npt.NDArray[np.float64]) -> None:
+        """What candidates of another budget [n, genes] were worth there [n], before the first of this one is asked."""
+        self.lessons.append(Episode(np.asarray(codes, dtype=np.int64), np.asarray(rewards, dtype=np.float64)))
+
     def tell(self, codes: Codes, rewards: Sequence[float] | npt.NDArray[np.float64]) -> None:
         """The rewards of one episode's candidates, [n], higher is better, all of them finite."""
         observed = np.asarray(rewards, dtype=np.float64)
@@ -68,6 +76,7 @@ class Controller(ABC):
         """All that a new controller of the same problem and seed needs to continue, JSON-able."""
         return {
             "generator": self._generator.bit_generator.state,
+            "lessons": [[lesson.codes.tolist(), lesson.rewards.tolist()] for lesson in self.lessons],
             "proposed": [list(code) for code in self._proposed],
             "episodes": [[episode.codes.tolist(), episode.rewards.tolist()] for episode in self.episodes],
             "reports": [dict(report) for report in self._reports],
@@ -77,10 +86,13 @@ class Controller(ABC):
         """Take over what `state()` gave."""
         self._generator.bit_generator.state = state["generator"]
         self._proposed = [list(code) for code in state["proposed"]]
-        self.episodes = [
-            Episode(np.array(codes, dtype=np.int64), np.array(rewards, dtype=np.float64))
-            for codes, rewards in state["episodes"]
-        ]
+        self.lessons, self.episodes = (
+            [
+                Episode(np.array(codes, dtype=np.int64), np.array(rewards, dtype=np.float64))
+                for codes, rewards in state[kind]
+            ]
+            for kind in ("lessons", "episodes")
+        )
         self._reports = [dict(report) for report in state["reports"]]
 
     def report(self) -> list[EpisodeReport]:
@@ -100,5 +112,5 @@ class Controller(ABC):
         return {}
 
 
-CONTROLLERS: Registry[Callable[[Problem, int], Controller]] = Registry("controller")
-"""Name → a function of a problem and a seed."""
+CONTROLLERS: Registry[type[Controller]] = Registry("controller")
+"""Name → a class, whose instances are made of a problem and a seed."""

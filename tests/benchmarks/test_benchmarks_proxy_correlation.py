@@ -70,6 +70,7 @@ def test_one_task_from_profile_to_page(tmp_path: Path, monkeypatch: pytest.Monke
     assert {name: two["distilled"][name] for name in one["distilled"]} == one["distilled"]
     text = place.read_text()
     assert text.count("| one seed |") == 2 and all(f"| {name} |" in text for name in script.CONTENDERS)
+    assert text.count("| learned: full distillations |") == 2 and "| learned: 30 steps |" in text
     assert page({"tone": two}) == text
     with pytest.raises(UserError, match="students is 3 .* and 4 here"):
         run(2, students=4)

@@ -96,7 +96,7 @@ def test_a_small_space_runs_dry_without_repeating() -> None:
     assert not {tuple(code) for code in pool.codes.tolist()} & {tuple(code) for code in all_but_two[:-2].tolist()}
 
 
-@pytest.mark.parametrize("name", ["kd-nas", "evolution", "local"])
+@pytest.mark.parametrize("name", ["kd-nas", "ridge", "evolution", "local"])
 def test_it_beats_random_after_learning(name: str) -> None:
     def late(name: str, seed: int) -> float:
         controller = CONTROLLERS[name](problem(exploration_step=0.14), seed)
