@@ -45,6 +45,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchSettings:
         teacher=str(make_teacher(tmp_path / "teacher", data)),
         data=str(data),
         space=str(members),
+        method="ridge",
         effort=TINY.name,
         output=tmp_path / "run",
     )
@@ -58,7 +59,9 @@ def test_the_better_of_two_precisions(settings: SearchSettings, tmp_path: Path) 
     assert verdict["label"] == best["label"] and verdict["workload"]["precision"] == best["precision"]
     both = {name: read_json(tmp_path / f"run/students/2ms-{name}/verdict.json") for name in tried}
     assert both["int8"]["student"]["spec"] != both["fp32"]["student"]["spec"]
-    assert all(one["schedule"]["candidates"] == 4 for one in both.values()), "they share what one would have"
+    tried_of = {name: one["schedule"] for name, one in both.items()}
+    assert tried_of["fp32"]["candidates"] == 4, "they share what one would have"
+    assert tried_of["int8"]["candidates"] == 2 and tried_of["int8"]["episodes"] == 1, "it has learnt from the other"
     assert {one["limits"]["file"] for one in both.values()} == {"student.onnx", "student.int8.onnx"}
     flops = {name: one["student"]["parameters"] for name, one in both.items()}
     assert flops["int8"] > flops["fp32"], "twice the work fits into the same milliseconds"
