@@ -25,7 +25,8 @@ def in_workers(
 ) -> None:
     """Do the jobs, each drawn when a worker is free and none after so many minutes; `keep` what each came to.
 
-    `work` and jobs are sent to processes that begin anew, so both must be picklable; without workers all is done here.
+    `work` and jobs are sent to processes that begin anew, so both must be picklable; without workers all is done here,
+    in this process's threads.
     Raises what a job raised, once the others that had begun are kept.
     """
     end = time.monotonic() + 60 * minutes

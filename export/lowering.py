@@ -148,7 +148,8 @@ def spec_of(item: Item, module: nn.Module | None) -> StudentSpec:
     """The spec of a whole model, from the item itself or from the loaded checkpoint."""
     if isinstance(item, StudentSpec):
         return item
-    config: Any = module and module.config
+    assert module is not None
+    config: Any = module.config
     spec = config.spec_object
     assert isinstance(spec, StudentSpec)
     return spec

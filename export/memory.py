@@ -10,6 +10,7 @@ import numpy as np
 from devices.workload import Workload
 from export.graph_file import graph_inputs, read_graph_file
 from export.runtimes.processes import Interpreters, ask
+from runs.errors import UserError
 from students.operators import Activate, Attention, Depthwise, Gather, Norm, Operator, Product, operators
 from students.spec import Block
 
@@ -21,14 +22,18 @@ def memory_bytes(file: Path, workload: Workload) -> int:
     """The most bytes that a fresh process takes to load an ONNX file and to run it on full texts of the workload.
 
     The runtime's own library is counted, Python and what else the process has had before are not. Raises `UserError`
-    for a file that ONNX Runtime cannot load.
+    for a file that ONNX Runtime cannot load or this machine has no memory for.
     """
     info = read_graph_file(file)
     with TemporaryDirectory(prefix="tailorbird-memory-") as scratch:
         inputs, arrays = Path(scratch) / "inputs.npz", dict[str, Any](graph_inputs(info, workload))
         np.savez(inputs, **arrays)
         details = {"inputs": str(inputs), "file": str(file.resolve()), "outputs": info.outputs}
-        told = ask(RUNTIME, "weigh", Interpreters(), threads=workload.threads, **details)
+        try:
+            told = ask(RUNTIME, "weigh", Interpreters(), threads=workload.threads, **details)
+        except (UserError, RuntimeError) as problem:
+            reason = str(problem).strip().splitlines()[-1]
+            raise UserError(f"what memory {file.name} takes could not be measured: {reason}") from problem
     taken: int = told["peak_memory_bytes"] - told["idle_memory_bytes"]
     return taken
 

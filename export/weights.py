@@ -108,7 +108,7 @@ def _(item: Stack, seed: int = 0) -> nn.Module:
 
 @random_module.register
 def _(item: StudentSpec, seed: int = 0) -> nn.Module:
-    # Loads most of `transformers`, which takes longer than all else that a measuring process begins with.
+    # Loads most of `transformers`, which a process that measures graphs alone need not wait for.
     from students.model import build_student
 
     with torch.device("meta"):

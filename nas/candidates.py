@@ -1,13 +1,14 @@
 """The search proper: candidates proposed by the controller and tried by the proxy, each a trial on disk; then timed."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from math import isfinite
+from dataclasses import asdict, replace
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
 
 from devices.measurement import Measurement
+from devices.target import open_target
 from distill.mini import ask_beforehand
 from export.items import item_key
 from nas.budget import Budget
@@ -15,6 +16,8 @@ from nas.context import STUDY_FILE, Context
 from nas.controllers import CONTROLLERS, Codes, Problem
 from nas.filling import fill
 from nas.finalists import Candidate, Finalist, MeasureSpecs, choose_finalists, finalist_from_json
+from nas.limits import file_form
+from nas.memory import spec_memory
 from nas.proxies import PROXIES
 from nas.scoring import Scoring
 from nas.study import Code, Outcome, open_study, run_trials
@@ -142,7 +145,7 @@ def rank_candidates(scoring: Scoring, searched: dict[str, Any]) -> list[Candidat
 def _measure(context: Context, budget: Budget) -> MeasureSpecs:
     def measure(specs: Sequence[StudentSpec]) -> list[Measurement]:
         timed = context.time({item_key(spec): spec for spec in specs}, budget.workload)
-        return [timed[item_key(spec)] for spec in specs]
+        return [_unless_heavy(context, budget, spec, timed[item_key(spec)]) for spec in specs]
 
     return measure
 
@@ -153,6 +156,15 @@ def measure_beside(context: Context, budget: Budget) -> MeasureSpecs:
     def measure(specs: Sequence[StudentSpec]) -> list[Measurement]:
         keys = [f"{item_key(spec)} beside {item_key(specs[-1])}" for spec in specs]
         timed = context.time(dict(zip(keys, specs, strict=True)), budget.workload)
-        return [timed[key] for key in keys]
+        return [_unless_heavy(context, budget, spec, timed[key]) for spec, key in zip(specs, keys, strict=True)]
 
     return measure
+
+
+def _unless_heavy(context: Context, budget: Budget, spec: StudentSpec, timed: Measurement) -> Measurement:
+    """A measurement; where memory is limited, that of a student which takes more is over every budget."""
+    most = context.ground.scoring(budget).limits.memory_bytes
+    if most is None:
+        return timed
+    form = file_form(open_target(context.ground.target).artifact, budget.workload)
+    return timed if spec_memory(spec, form, budget.workload) <= most else replace(timed, p50_ms=inf)

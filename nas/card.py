@@ -29,8 +29,12 @@ def model_card(verdict: dict[str, Any]) -> str:
         gap = f"The student keeps {100 * score['gap_kept']:.1f} % of the gap from bag-of-words to the teacher."
     low, high = latency["interval"]
     waited = ""
-    if latency["waits"]:
-        waited = " Before that the machine was given time: it had slowed since the search began, teacher and student."
+    if latency["discarded_ms"]:
+        earlier = " and ".join(f"{student:.2f} and {teacher:.2f} ms" for student, teacher in latency["discarded_ms"])
+        waited = (
+            f" Timed again after a while, because the machine had slowed since the search began: student and teacher "
+            f"took {earlier} before."
+        )
     layers = [
         f"| {number} | {layer.type} | {_numbers(layer)} | {layer.ffn_width} | {layer.activation} |"
         for number, layer in enumerate(spec.layers, 1)

@@ -30,10 +30,10 @@ def choose(context: Context, found: Sequence[tuple[Budget, Delivered]]) -> dict[
                 "precision": budget.workload.precision,
                 "validation": file_score(context, file),
                 "measured_ms": delivered.student.p50_ms,
-                "within_budget": not excess(context, budget, delivered),
+                "kept": not excess(context, budget, delivered),
             }
         )
-    best = max(rows, key=lambda row: (row["within_budget"], row["validation"], -row["measured_ms"]))
+    best = max(rows, key=lambda row: (row["kept"], row["validation"], -row["measured_ms"]))
     if len(rows) > 1:
         context.progress.say(f"{best['label']}: {best['precision']} answers best on validation")
     return {"chosen": best["label"], "tried": rows}

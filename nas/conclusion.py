@@ -80,7 +80,7 @@ def conclude(
         how,
         delivered.finalist.candidate,
         delivered.student,
-        delivered.waits,
+        delivered.discarded_ms,
         TeacherFacts(
             teacher.name,
             teacher.licence,

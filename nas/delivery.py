@@ -38,7 +38,9 @@ WAITS = 2
 """So often a machine is waited for that has slowed by as much as a student is over its budget."""
 
 WAIT_SECONDS = 60.0
-"""A third of what distilling another finalist costs on two cores, and as long as such moods often last."""
+
+SLOWED = 1.05
+"""From so many times its earlier milliseconds on a teacher says that it is the machine: less may be its own noise."""
 
 FILES_TARGET = "onnxruntime"
 """The exported files are timed here whatever the target is."""
@@ -55,23 +57,23 @@ class Delivered:
     student: Measurement
     teacher: Measurement
     files_ms: dict[str, float]
-    waits: int
-    """How often the machine was waited for before these were taken."""
+    discarded_ms: list[list[float]]
+    """Milliseconds of student and teacher of each earlier try, after which the machine was waited for."""
     memory_bytes: dict[str, int]
     """What each file takes to run, by name (`export.memory`)."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Measurements by name, the student's first, and how often the machine was waited for before them."""
+    """Measurements by name, `student` and `teacher` among them, and milliseconds of these two in earlier tries."""
 
     measurements: dict[str, Measurement]
-    waits: int
+    discarded_ms: list[list[float]]
 
     @property
-    def student(self) -> Measurement:
-        """Of the file or checkpoint that the target runs."""
-        return next(iter(self.measurements.values()))
+    def both_ms(self) -> list[float]:
+        """Of student and teacher."""
+        return [self.measurements[name].p50_ms for name in ("student", "teacher")]
 
 
 def distil_finalists(context: Context, budget: Budget, stored: dict[str, Any]) -> list[Finalist]:
@@ -89,10 +91,10 @@ def distil_finalists(context: Context, budget: Budget, stored: dict[str, Any]) -
 def deliver(context: Context, budget: Budget, finalists: list[Finalist]) -> Delivered:
     """Export and measure finalists in turn until one keeps the budget as it will be shipped.
 
-    A finalist was measured within the budget before it was distilled, so going on is for noise alone: to another
-    try where the machine has slowed and to further processes where it is slightly over (`timed_as_shipped`), then to
-    finalists that stand by, then to smaller neighbours of the last. If none keeps the budget, the last is delivered
-    and said to be over.
+    A finalist was measured within the budget and its memory before it was distilled, so going on is for noise alone: to
+    another try where the machine has slowed and to further processes where it is slightly over (`timed_as_shipped`),
+    then to finalists that stand by, then to smaller neighbours of the last. If none keeps what was asked for, the last
+    is delivered and said to be over.
     """
     waiting = list(finalists)
     trimmed = False
@@ -108,17 +110,17 @@ def deliver(context: Context, budget: Budget, finalists: list[Finalist]) -> Deli
             further = partial(further_finalists, context, budget, finalist)
             waiting = finalists_of(context.run.stage(f"{budget.label} further finalists", further))
         if not waiting:
-            context.progress.say(f"{budget.label}: no finalist keeps the budget; delivering the last, which is over it")
+            context.progress.say(f"{budget.label}: no finalist is left; delivering the last, which is over")
             return delivered
 
 
 def excess(context: Context, budget: Budget, delivered: Delivered) -> str:
     """What a student has too much of, milliseconds or memory; empty where it keeps both."""
-    if not budget.holds(delivered.student):
-        return f"{delivered.student.p50_ms:.2f} ms"
-    limits = context.ground.scoring(budget).limits
+    slow = "" if budget.holds(delivered.student) else f"{delivered.student.p50_ms:.2f} ms"
+    most = context.ground.scoring(budget).limits.memory_bytes
     taken = delivered.memory_bytes[target_file(context.ground.target, budget.workload)]
-    return "" if limits.memory_bytes is None or taken <= limits.memory_bytes else f"{taken / MEGABYTE:.1f} MB of memory"
+    heavy = "" if most is None or taken <= most else f"{taken / MEGABYTE:.1f} MB of memory"
+    return " and ".join(filter(None, (slow, heavy)))
 
 
 def distillation_stage(budget: Budget, finalist: Finalist) -> str:
@@ -128,7 +130,7 @@ def distillation_stage(budget: Budget, finalist: Finalist) -> str:
 
 def export_stage(budget: Budget, finalist: Finalist) -> str:
     """Name of the stage in which a finalist is exported and measured once more."""
-    return f"{budget.label} export {item_key(finalist.candidate.spec)}"
+    return f"{budget.label} shipped {item_key(finalist.candidate.spec)}"
 
 
 def distilled(context: Context, budget: Budget, finalist: Finalist) -> dict[str, Any]:
@@ -172,9 +174,11 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
         if target == FILES_TARGET:
             items |= {name: item for name, item in graph_files(folder, forms).items() if item != own}
         memory = {name: memory_bytes(folder / name, budget.workload) for name in forms}
-        timed = timed_as_shipped(context, budget, items)
+        # Nothing is waited for where going on to another finalist takes no longer.
+        patient = context.run.seconds(distillation_stage(budget, finalist)) > WAIT_SECONDS
+        timed = timed_as_shipped(context, budget, items, WAITS if patient else 0)
         measured = {name: value.to_json() for name, value in timed.measurements.items()}
-        return {"measured": measured, "waits": timed.waits, "memory_bytes": memory}
+        return {"measured": measured, "discarded_ms": timed.discarded_ms, "memory_bytes": memory}
 
     found = context.run.stage(export_stage(budget, finalist), run)
     measured = {name: measurement_from_json(value) for name, value in found["measured"].items()}
@@ -182,42 +186,43 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
     files_ms = {name: measurement.p50_ms for name, measurement in measured.items()}
     if files_ms:
         files_ms[graph_form("onnx-fused", budget.workload).file_name] = student.p50_ms
-    return Delivered(finalist, student, teacher, files_ms, found["waits"], found["memory_bytes"])
+    return Delivered(finalist, student, teacher, files_ms, found["discarded_ms"], found["memory_bytes"])
 
 
-def timed_as_shipped(context: Context, budget: Budget, items: dict[str, Item]) -> Timed:
-    """Measurements of the student, the first of the items, of its teacher and of what stands beside them.
+def timed_as_shipped(context: Context, budget: Budget, items: dict[str, Item], waits: int = WAITS) -> Timed:
+    """Measurements of the `student` among the items, of its `teacher` and of what stands beside them.
 
-    The teacher says whether it is the machine that has slowed since the search began: if the student would keep the
-    budget at the teacher's pace of then, the machine is waited for and all are timed anew, `WAITS` times at most. A
-    student that is over by 5 % at most after that is timed over twice as many processes, the first ones counted in.
+    The teacher says whether it is the machine that has slowed since the search began: if it has, and the student would
+    keep the budget at the teacher's pace of then, the machine is waited for and all are timed anew, `waits` times at
+    most. A student that is over by 5 % at most after that is timed over twice as many processes, the first ones
+    counted in.
     """
     mark, label = item_key(items["student"]), budget.label
 
-    def time_all(waits: int, times: int = 1) -> Timed:
+    def time_all(discarded_ms: list[list[float]], times: int = 1) -> Timed:
         # Fresh keys: what was measured before belongs to another mood of the machine.
-        again = f", again after {waits}" if waits else ""
+        again = f", again after {len(discarded_ms)}" if discarded_ms else ""
         keys = {name: f"{name} at the end, {mark}{again}" for name in items}
         timed = context.time({keys[name]: item for name, item in items.items()}, budget.workload, times)
-        return Timed({name: timed[key] for name, key in keys.items()}, waits)
+        return Timed({name: timed[key] for name, key in keys.items()}, discarded_ms)
 
-    timed = time_all(0)
-    while not budget.holds(timed.student) and timed.waits < WAITS:
-        slowed = timed.measurements["teacher"].p50_ms / context.teacher_ms[budget.workload.precision]
-        if timed.student.p50_ms > slowed * budget.latency_ms:
+    timed = time_all([])
+    while len(timed.discarded_ms) < waits:
+        student_ms, teacher_ms = timed.both_ms
+        slowed = teacher_ms / context.teacher_ms[budget.workload.precision]
+        if slowed < SLOWED or not budget.latency_ms < student_ms <= slowed * budget.latency_ms:
             break
         context.progress.say(
-            f"{label}: measured {timed.student.p50_ms:.2f} ms, but the machine is {100 * (slowed - 1):.0f} % slower "
-            f"than when the search began, by its teacher; timing all again in {WAIT_SECONDS:.0f} s"
+            f"{label}: measured {student_ms:.2f} ms, but the machine has slowed since the search began, its teacher by "
+            f"{100 * (slowed - 1):.0f} %; timing all again in {WAIT_SECONDS:.0f} s"
         )
         time.sleep(WAIT_SECONDS)
-        timed = time_all(timed.waits + 1)
-    if budget.holds(timed.student) or timed.student.p50_ms > DOUBTED * budget.latency_ms:
+        timed = time_all([*timed.discarded_ms, timed.both_ms])
+    student_ms, _ = timed.both_ms
+    if not budget.latency_ms < student_ms <= DOUBTED * budget.latency_ms:
         return timed
-    context.progress.say(
-        f"{label}: measured {timed.student.p50_ms:.2f} ms, slightly over; asking as many processes again"
-    )
-    return time_all(timed.waits, times=2)
+    context.progress.say(f"{label}: measured {student_ms:.2f} ms, slightly over; asking as many processes again")
+    return time_all(timed.discarded_ms, times=2)
 
 
 def delivered_forms(target: str, workload: Workload) -> dict[str, Form]:

@@ -21,10 +21,11 @@ from distill.sources import Looked, check_teacher, find_source
 from distill.stock_teachers import stock_type
 from distill.tasks import Task, load_task
 from nas.budget import Budget
+from nas.controllers.pool import Codes
 from nas.device import device_profile, in_each, time_items
 from nas.limits import file_form
 from nas.members import Members
-from nas.memory import MemoryModel, measure_memory
+from nas.memory import MEASURED, MemoryModel, measure_memory
 from nas.methods import METHODS
 from nas.scoring import Scoring, require_feasible
 from nas.settings import SearchSettings
@@ -44,6 +45,9 @@ COVERED_SHARE = 99.0
 """Percentile of the tokenised training lengths that `auto` makes room for."""
 
 LENGTH_STEP = 16
+
+WEIGHABLE = 2_000
+"""Members drawn, of which a few are weighed where memory is limited."""
 
 
 @dataclass(frozen=True)
@@ -171,10 +175,26 @@ def _scoring(
     progress: Progress,
 ) -> Scoring:
     form = file_form(open_target(target).artifact, workload)
-    if settings.max_memory_mb is not None and memory is None:
-        memory = measure_memory(members, form, workload, settings.seed, progress)
     limits, rule = settings.limits(form.precision, memory), METHODS[settings.method].rule
-    return Scoring(members, profile.predictor, workload, profile.disturbance(workload), limits, rule)
+    found = Scoring(members, profile.predictor, workload, profile.disturbance(workload), limits, rule)
+    if settings.max_memory_mb is None or memory is not None:
+        return found
+    # What other limits leave nothing of is said before anything is measured.
+    found.fastest(settings.seed)
+    memory = measure_memory(members, _within(found, settings), form, workload, progress)
+    return replace(found, limits=settings.limits(form.precision, memory))
+
+
+def _within(scoring: Scoring, settings: SearchSettings) -> Codes:
+    """Members that the search may try, as far as is known before their memory is: those of its budgets, or of any."""
+    members = scoring.members.space
+    codes = np.concatenate(
+        [members.enumerate_extremes(), members.sample(WEIGHABLE, np.random.default_rng(settings.seed))]
+    )
+    latency, upper = scoring(codes)
+    allowed = np.isfinite(upper)
+    fast = allowed & (latency <= max(settings.budgets_ms))
+    return codes[fast if fast.sum() >= 2 * MEASURED else allowed]
 
 
 def _feasible_budgets(

@@ -59,7 +59,7 @@ class Limits:
             asked.append(
                 _Limit(
                     "--max-parameters",
-                    f"{self.parameters:,}",
+                    str(self.parameters),
                     self.parameters,
                     Members.parameters,
                     lambda least, space: f"the smallest student of {space} has {least:,.0f}",
@@ -77,7 +77,8 @@ class Limits:
                     ),
                 )
             )
-        if self.memory_bytes is not None and self.memory is not None:
+        if self.memory_bytes is not None:
+            assert self.memory is not None
             asked.append(
                 _Limit(
                     "--max-memory-mb",

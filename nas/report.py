@@ -42,7 +42,7 @@ def write_report(
 
 def _choice(report: Report, choice: dict[str, Any]) -> None:
     report.text(
-        f"Of these, {choice['chosen']} is chosen: of those that keep their milliseconds, or of all where none does, "
+        f"Of these, {choice['chosen']} is chosen: of those that keep what was asked for, or of all where none does, "
         "its file answers the validation split best."
     )
     names = tuple(choice["tried"][0])
@@ -67,7 +67,8 @@ def _chapter(
     report.figure(curve_figure(learnt, verdict["score"]["metric"]))
     report.text("The exported files, timed on ONNX Runtime.")
     columns = ("file", "precision", "bytes", "latency_ms", "memory_bytes", "agreement")
-    report.table(columns, [[file[column] for column in columns] for file in verdict["student"]["files"]])
+    # Verdicts of earlier versions know nothing of memory.
+    report.table(columns, [[file.get(column) for column in columns] for file in verdict["student"]["files"]])
     report.text(
         "Every candidate that was tried: predicted latency against reward. Those joined by the line are beaten by no "
         f"other in reward, latency and weights at once; front/{budget.label} has their shapes, which distill-student "
@@ -99,6 +100,7 @@ def verdict_rows(verdict: dict[str, Any]) -> list[tuple[str, object]]:
         ("median ms of the student", latency["measured_p50"]),
         ("90th percentile", latency["measured_p90"]),
         ("noise floor, %", latency["noise_floor_percent"]),
+        ("timed again because the machine had slowed", len(latency.get("discarded_ms", []))),
         ("predicted ms", f"{latency['predicted']:.2f} ({low:.2f}-{high:.2f})"),
         (f"median ms of the teacher, timed as {teacher['timed_as']}", teacher["latency_ms"]),
         ("the teacher fits the budget already", teacher["fits_budget"]),

@@ -69,8 +69,9 @@ class SearchSettings:
             open_target(self.target).check(self.workload)
 
     def limits(self, precision: str, memory: MemoryModel | None = None) -> Limits:
-        """What students may weigh, whose files have a precision and take as much memory as a model says."""
-        file, peak = (None if most is None else most * MEGABYTE for most in (self.max_file_mb, self.max_memory_mb))
+        """What students may weigh, whose files have a precision; memory counts once a model of it is there."""
+        file = None if self.max_file_mb is None else self.max_file_mb * MEGABYTE
+        peak = None if memory is None or self.max_memory_mb is None else self.max_memory_mb * MEGABYTE
         return Limits(self.max_parameters, file, precision, peak, memory)
 
     def to_json(self) -> dict[str, Any]:

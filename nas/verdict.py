@@ -88,15 +88,15 @@ def build_verdict(
     how: Circumstances,
     student: Candidate,
     measured: Measurement,
-    waits: int,
+    discarded_ms: list[list[float]],
     teacher: TeacherFacts,
     scores: Scores,
     files: Sequence[FileFacts],
     parity: Parity,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """The whole of verdict.json. `measured` is of the target's own artifact of the distilled student, taken once a
-    machine that had slowed was waited for so many times (`waits`).
+    """The whole of verdict.json. `measured` is of the target's own artifact of the distilled student; `discarded_ms` is
+    of student and teacher before a machine that had slowed was waited for.
 
     What is `predicted` counts on the usual `disturbance`, for `measured` is what a clock said.
     """
@@ -137,7 +137,7 @@ def build_verdict(
             "measured_p90": measured.p90_ms,
             "noise_floor_percent": measured.noise_floor_percent,
             "processes": len(measured.process_medians_ms),
-            "waits": waits,
+            "discarded_ms": discarded_ms,
         },
         "score": scores.to_json(),
         "speedup": teacher.latency_ms / measured.p50_ms,

@@ -39,7 +39,9 @@ def peak_memory_bytes() -> int:
     """
     status = Path("/proc/self/status")
     if status.is_file():
-        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        told = [int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        if told:
+            return told[0] * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

@@ -54,7 +54,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchSettings:
 def test_the_better_of_two_precisions(settings: SearchSettings, tmp_path: Path) -> None:
     (verdict,) = search(settings, QUIET)
     tried = {row["precision"]: row for row in verdict["tried"]}
-    assert set(tried) == {"fp32", "int8"} and all(row["within_budget"] for row in tried.values())
+    assert set(tried) == {"fp32", "int8"} and all(row["kept"] for row in tried.values())
     best = max(tried.values(), key=lambda row: (row["validation"], -row["measured_ms"]))
     assert verdict["label"] == best["label"] and verdict["workload"]["precision"] == best["precision"]
     both = {name: read_json(tmp_path / f"run/students/2ms-{name}/verdict.json") for name in tried}

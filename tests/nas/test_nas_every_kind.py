@@ -35,7 +35,6 @@ ffn: [16, 32, 48]
 """Parts of the teacher, so that a supernet of theirs is about as large."""
 
 LARGEST_MB = 0.055
-MOST_MEMORY_MB = 80.0
 
 ANSWERS = {"classification": (3, 2), "regression": (3, 1), "tokens": (3, 7, 3), "masked-lm": (3, 7), "spans": (3, 7)}
 """Shape of a file's answers to 3 texts of 7 tokens, without the width of hidden states."""
@@ -55,13 +54,12 @@ def searched(settings: SearchSettings, kind: str, root: Path) -> dict[str, Any]:
     assert 0 < score["student"] <= 1 and 0 < score["teacher"] <= 1 and 0 <= score["bag_of_words"] <= 1
     assert verdict["parity"]["max_abs_error"] <= 1e-4 and verdict["parity"]["agreement"] >= 0.99
     assert verdict["limits"] == {
-        "parameters": None, "file_bytes": 1e6 * LARGEST_MB,
-        "memory_bytes": settings.max_memory_mb and 1e6 * settings.max_memory_mb, "file": "student.onnx", "kept": True,
+        "parameters": None, "file_bytes": 1e6 * LARGEST_MB, "memory_bytes": None, "file": "student.onnx", "kept": True
     }  # fmt: skip
     result = root / "run/students/1.5ms"
     assert (result / "student.onnx").stat().st_size <= 1e6 * LARGEST_MB
     for file in verdict["student"]["files"]:
-        assert 1e6 < file["memory_bytes"] < 1e6 * MOST_MEMORY_MB
+        assert 1e6 < file["memory_bytes"] < 1e8
         session = onnxruntime.InferenceSession(result / file["file"], providers=["CPUExecutionProvider"])
         given = {one.name: np.full((3, 7), one.name != "token_type_ids", np.int64) for one in session.get_inputs()}
         answers = session.run(None, given)
@@ -71,9 +69,7 @@ def searched(settings: SearchSettings, kind: str, root: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["regression", "tokens", "spans"])
 def test_a_student_that_answers_as_the_data_asks(settings: SearchSettings, kind: str, tmp_path: Path) -> None:
-    # Members are weighed for a limit on memory, which takes a while, so one kind is enough.
-    limited = MOST_MEMORY_MB if kind == "regression" else None
-    verdict = searched(replace(settings, max_memory_mb=limited), kind, tmp_path)
+    verdict = searched(settings, kind, tmp_path)
     spec = StudentSpec.from_json(verdict["student"]["spec"])
     assert load_model(tmp_path / "run/students/1.5ms/student").config.spec_object == spec and spec.head.kind == kind
 
