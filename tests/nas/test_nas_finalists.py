@@ -16,6 +16,7 @@ from nas.budget import Budget
 from nas.candidates import measure_beside
 from nas.filling import fill
 from nas.finalists import TRIMS, Candidate, Finalist, choose_finalists, finalist_from_json
+from nas.limits import Limits
 from runs.errors import UserError
 from students.spec import StudentSpec
 
@@ -174,7 +175,9 @@ def test_a_grown_one_is_timed_in_the_same_moment_as_what_it_grew_from() -> None:
 
     time({item_key(before.candidate.spec): before.candidate.spec}, BUDGET.workload)
     device.factor = 0.7
-    measure = measure_beside(SimpleNamespace(time=time), BUDGET)  # type: ignore[arg-type]
+    scoring = SimpleNamespace(limits=Limits())
+    context = SimpleNamespace(time=time, ground=SimpleNamespace(scoring=lambda budget: scoring))
+    measure = measure_beside(context, BUDGET)  # type: ignore[arg-type]
     after = fill(before, BUDGET, measure, larger)
     assert after.measured_ms == pytest.approx(after.candidate.predicted_ms) and after.candidate.filled > 0
     assert all(len(batch) == 2 for batch in device.batches[1:])
