@@ -15,7 +15,7 @@ from nas.budget import Budget
 from nas.context import STUDY_FILE, Context
 from nas.controllers import CONTROLLERS, Codes, Problem
 from nas.filling import fill
-from nas.finalists import Candidate, Finalist, MeasureSpecs, choose_finalists, finalist_from_json
+from nas.finalists import Candidate, Finalist, MeasureSpecs, choose_finalists, finalist_from_json, margin_on
 from nas.limits import file_form
 from nas.memory import spec_memory
 from nas.proxies import PROXIES
@@ -97,7 +97,8 @@ def time_finalists(context: Context, budget: Budget, searched: dict[str, Any]) -
         ranked.append(fastest)
     wanted = context.effort.finalists
     context.progress.say(f"{budget.label}: timing the {min(wanted, len(ranked))} best on {context.ground.target}")
-    finalists = choose_finalists(ranked, wanted, budget, _measure(context, budget), scoring.smaller)
+    margin = margin_on(scoring.disturbance)
+    finalists = choose_finalists(ranked, wanted, budget, _measure(context, budget), scoring.smaller, margin)
     if not finalists:
         raise UserError(
             f"none of {len(ranked)} candidates was measured within {budget.label} on {context.ground.target}: close "
@@ -106,7 +107,7 @@ def time_finalists(context: Context, budget: Budget, searched: dict[str, Any]) -
     grown: list[Finalist] = []
     before: list[Finalist] = []
     for finalist in finalists[: context.effort.distilled]:
-        larger = fill(finalist, budget, measure_beside(context, budget), scoring.larger)
+        larger = fill(finalist, budget, measure_beside(context, budget), scoring.larger, margin)
         if larger.candidate.codes in {other.candidate.codes for other in [*finalists, *grown]}:
             grown.append(finalist)
             continue
@@ -126,7 +127,8 @@ def further_finalists(context: Context, budget: Budget, failed: Finalist) -> dic
     scoring, candidate = context.ground.scoring(budget), failed.candidate
     below = [other for other in scoring.smaller(candidate) if other.predicted_ms < candidate.predicted_ms]
     below.sort(key=lambda other: (-other.predicted_ms, other.codes))
-    found = choose_finalists(below, context.effort.finalists, budget, _measure(context, budget), scoring.smaller)
+    measure, margin = _measure(context, budget), margin_on(scoring.disturbance)
+    found = choose_finalists(below, context.effort.finalists, budget, measure, scoring.smaller, margin)
     return {"finalists": [finalist.to_json() for finalist in found]}
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from nas.budget import Budget
 from nas.finalists import MARGIN, Candidate, Finalist, MeasureSpecs
 
-FULL = 0.96
-"""Share of the budget from which on a finalist is left as it is: noise is not far, and `MARGIN` stays free."""
+NEAR = 0.02
+"""Share of the budget below what a finalist may take from which on it is left as it is: noise is not far."""
 
 RESERVE = 0.01
 """Share that growing stays below what a finalist may take, since predictions of neighbours err a little as well."""
@@ -29,7 +29,7 @@ def fill(finalist: Finalist, budget: Budget, measure: MeasureSpecs, larger: Larg
     limit = budget.latency_ms * (1.0 - margin)
     best, most_ms = finalist, _room(finalist, limit)
     for _ in range(ROUNDS):
-        if best.measured_ms >= FULL * budget.latency_ms:
+        if best.measured_ms >= limit - NEAR * budget.latency_ms:
             break
         grown = _grown(best.candidate, most_ms, larger)
         if grown.codes == best.candidate.codes:

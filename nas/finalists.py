@@ -7,12 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from devices.disturbance import Disturbance
 from devices.measurement import Measurement
 from nas.budget import Budget
 from students.spec import StudentSpec
 
 MARGIN = 0.02
 """Share of the budget that a finalist must leave free: medians move by 1-2 % from process to process."""
+
+MOST_MARGIN = 0.05
+"""The same on an unsteady machine."""
 
 TRIMS = 3
 """Steps a finalist may be trimmed before it is dropped."""
@@ -68,6 +72,12 @@ def finalist_from_json(value: dict[str, Any]) -> Finalist:
         filled=value.get("filled", 0),
     )
     return Finalist(candidate, value["measured_ms"])
+
+
+def margin_on(disturbance: Disturbance) -> float:
+    """Share of the budget to leave free on a machine: half of what the most disturbed models take beyond the usual, at
+    least `MARGIN` and at most `MOST_MARGIN`. Until a student is delivered the machine's mood moves that far easily."""
+    return min(MOST_MARGIN, max(MARGIN, (disturbance.high / disturbance.usual - 1.0) / 2))
 
 
 MeasureSpecs = Callable[[Sequence[StudentSpec]], Sequence[Measurement]]

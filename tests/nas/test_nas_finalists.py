@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nas_synthetic import MEMBERS, problem
 
+from devices.disturbance import Disturbance
 from devices.measurement import Measurement
 from devices.workload import Workload
 from export.items import item_key
 from nas.budget import Budget
 from nas.candidates import measure_beside
 from nas.filling import fill
-from nas.finalists import TRIMS, Candidate, Finalist, choose_finalists, finalist_from_json
+from nas.finalists import TRIMS, Candidate, Finalist, choose_finalists, finalist_from_json, margin_on
 from nas.limits import Limits
 from runs.errors import UserError
 from students.spec import StudentSpec
@@ -219,3 +220,9 @@ def test_budgets_that_are_none(wrong: object) -> None:
 
 def test_budget_labels() -> None:
     assert [Budget(Workload(), ms).label for ms in (15.0, 7.5, 8)] == ["15ms", "7.5ms", "8ms"]
+
+
+def test_an_unsteady_machine_leaves_more_of_a_budget_free() -> None:
+    assert margin_on(Disturbance()) == margin_on(Disturbance(1.0, 1.1, 1.12)) == 0.02
+    assert margin_on(Disturbance(1.0, 1.0, 1.07)) == pytest.approx(0.035)
+    assert margin_on(Disturbance(1.11, 1.19, 1.4)) == 0.05
