@@ -10,7 +10,7 @@ import pytest
 import torch
 from stock_models import write_stock
 from tiny_kinds import BAD, GOOD, PLAIN, write
-from tiny_search import QUIET, TRAINING, tiny_search
+from tiny_search import QUIET, SPACE, TRAINING, tiny_search
 
 from distill.classroom import classroom
 from distill.kinds import KINDS
@@ -22,17 +22,6 @@ from runs.errors import UserError
 from students.bert import load_model
 from students.model import encoder_of
 from students.spec import StudentSpec
-
-SPACE = """\
-layers: [1, 2]
-hidden: [16, 24]
-activation: [gelu]
-alike: false
-heads: [1, 2, 4]
-qkv: [6 per head]
-ffn: [16, 32, 48]
-"""
-"""Parts of the teacher, so that a supernet of theirs is about as large."""
 
 LARGEST_MB = 0.055
 

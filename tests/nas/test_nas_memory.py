@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 from tiny_kinds import write
-from tiny_search import QUIET, tiny_search
+from tiny_search import QUIET, SPACE, tiny_search
 
 from devices.measurement import Measurement
 from devices.workload import Workload
@@ -26,7 +26,7 @@ from runs.progress import Progress
 from students.space import space
 from students.spec import Head
 
-SPACE = """
+WIDE = """
 layers: [1, 2, 3]
 hidden: [32, 128, 512]
 activation: [gelu]
@@ -41,7 +41,7 @@ LONG, SHORT = Workload(8, 256), Workload(1, 16)
 @pytest.fixture
 def members(tmp_path: Path) -> Members:
     file = tmp_path / "space.yaml"
-    file.write_text(SPACE)
+    file.write_text(WIDE)
     return Members(space(str(file)), 2000, 256, 2, Head())
 
 
@@ -103,19 +103,8 @@ def test_one_that_takes_too_much_is_over_every_budget(members: Members, most: fl
     assert found.p50_ms == (3.0 if kept else inf)
 
 
-TINY_SPACE = """
-layers: [1, 2]
-hidden: [16, 24]
-activation: [gelu]
-alike: false
-heads: [1, 2, 4]
-qkv: [6 per head]
-ffn: [16, 32, 48]
-"""
-
-
 def test_a_killed_search_goes_on_by_the_memory_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = tiny_search(tmp_path, monkeypatch, TINY_SPACE)
+    settings = tiny_search(tmp_path, monkeypatch, SPACE)
     settings = replace(settings, data=str(write("classification", tmp_path)), method="random", max_memory_mb=80.0)
 
     class Killed(BaseException):

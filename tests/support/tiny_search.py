@@ -18,6 +18,17 @@ TINY = Effort(
 )  # fmt: skip
 TRAINING = Optimization(learning_rate=3e-3, epochs=12, minimum_steps=1, batch_size=16)
 
+SPACE = """\
+layers: [1, 2]
+hidden: [16, 24]
+activation: [gelu]
+alike: false
+heads: [1, 2, 4]
+qkv: [6 per head]
+ffn: [16, 32, 48]
+"""
+"""Parts of the teacher, so that a supernet of theirs is about as large."""
+
 
 def tiny_search(root: Path, patch: pytest.MonkeyPatch, space: str) -> SearchSettings:
     """Settings of a search in `root`, for any data."""
