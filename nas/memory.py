@@ -1,6 +1,7 @@
 """What memory a space's members take when they run, foretold from a few whose files were measured."""
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -96,6 +97,7 @@ def _nonnegative(inputs: Figures, wanted: Figures) -> npt.NDArray[np.float64]:
     return solved
 
 
+@lru_cache(maxsize=1024)
 def spec_memory(spec: StudentSpec, form: Form, workload: Workload) -> int:
     """Bytes that a student's file takes to run; its weights are random, for which memory is the same."""
     with TemporaryDirectory(prefix="tailorbird-memory-") as scratch:
