@@ -186,7 +186,7 @@ def prepare(results: Path, name: str, places: Places, profile: Profile, question
     if path.is_file():
         have = dict(read_json(path, "results"))
     else:
-        drawn = draw(scorings, question.budget_ms, question.students, members.widest)
+        drawn = draw(scorings, question.budget_ms, question.students, members.supernet)
         have = {
             "asked": asked,
             "teacher_name": room.teacher.name,
@@ -209,7 +209,7 @@ def prepare(results: Path, name: str, places: Places, profile: Profile, question
     )
     if not have["supernet"]:
         seconds = None if begun else round(perf_counter() - start, 1)
-        have["supernet"] = {"seconds": seconds, "parameters": members.widest.parameters()}
+        have["supernet"] = {"seconds": seconds, "parameters": members.supernet.parameters()}
         write_json_atomic(path, have)
     return have
 

@@ -57,6 +57,14 @@ class Encoded:
             self, ids=self.ids[tokens], types=self.types[tokens], offsets=offsets - offsets[0], labels=labels
         )
 
+    def take(self, indices: npt.NDArray[np.int64]) -> "Encoded":
+        """The examples at `indices`, in that order."""
+        lengths = self.lengths[indices]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        tokens = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][indices] - offsets[:-1], lengths)
+        labels = self.labels[tokens] if self.per_token else self.labels[indices]
+        return replace(self, ids=self.ids[tokens], types=self.types[tokens], offsets=offsets, labels=labels)
+
     def batch(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
         """The examples at `indices` padded to the longest of them: int64 [B, S] thrice, labels [B], [B, 2], [B, S]."""
         lengths = self.lengths[indices]

@@ -18,7 +18,14 @@ from distill.evaluation import WORDS_BATCH, Logits, answer, context_of
 from distill.examples import Split, Task
 from distill.extra import Extra, joined, unlabelled
 from distill.forms import layers_of, spec_of, students_inputs, words_of
-from distill.initialization import Source, continued, earlier_model, find_initialization, random_weights
+from distill.initialization import (
+    Source,
+    continued,
+    earlier_model,
+    find_initialization,
+    random_weights,
+    starting_places,
+)
 from distill.kinds import KINDS, LanguageModel, TaskKind
 from distill.label_names import reorder_labels, same_labels
 from distill.lesson import Lesson, needs_answers, needs_teacher_inside
@@ -250,10 +257,10 @@ class Classroom:
                 answer_in_unit(earlier, self.unit)
             if order:
                 reorder_labels(earlier, order, self.task.label_names)
-            layers, of = layers_of(earlier), f"the model in {folder}"
+            theirs = earlier.config.spec_object
             # One that goes on as it was needs no map.
-            same = find_initialization(recipe.initialization) is continued and earlier.config.spec_object == spec
-            layer_map = () if same else recipe.starting_layers(len(spec.layers), layers, of)
+            same = find_initialization(recipe.initialization) is continued and theirs == spec
+            layer_map = () if same else starting_places(recipe, spec, theirs, f"the model in {folder}")
             return Source(earlier, lambda: self._importance_of(earlier), layer_map, seed)
         if spec_of(self.model) is None:
             check_stock(self.teacher.folder, self.task.kind, recipe)

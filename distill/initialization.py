@@ -15,6 +15,7 @@ from students.leading import leading_part, require_within
 from students.model import StudentPreTrainedModel, build_student, encoder_of
 from students.slicing import Importance, require_sliceable, slice_student
 from students.spec import StudentSpec, transformer_layers
+from students.supernet import places_of
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,13 @@ def sub_model(spec: StudentSpec, source: Source) -> StudentPreTrainedModel:
     return leading_part(source.model, spec, source.layer_map)
 
 
+def starting_places(recipe: Recipe, spec: StudentSpec, theirs: StudentSpec, of: str) -> tuple[int, ...]:
+    """The layer of an earlier model `theirs` that each of a student's comes from; of a supernet, its place."""
+    supernet = find_initialization(recipe.initialization) is sub_model
+    layers = places_of(theirs, of) if supernet else len(theirs.layers)
+    return recipe.starting_layers(len(spec.layers), layers, of)
+
+
 def earlier_model(initialization: str) -> Path | None:
     """The folder of a model to start from; None where the initialization is a name."""
     place = initialization.removeprefix(SUPERNET)
@@ -141,7 +149,7 @@ def check_source(recipe: Recipe, spec: StudentSpec, teacher_layers: int, tokeniz
         )
     theirs, of = load_model(folder).config.spec_object, f"the model in {folder}"
     if find_initialization(recipe.initialization) is sub_model:
-        require_within(spec, theirs, recipe.starting_layers(len(spec.layers), len(theirs.layers), of), of)
+        require_within(spec, theirs, starting_places(recipe, spec, theirs, of), of)
     elif replace(spec, head=theirs.head) != theirs:
         recipe.starting_layers(len(spec.layers), len(theirs.layers), of)
 

@@ -51,9 +51,12 @@ class Lesson(nn.Module):
         teacher: Any | None = None,
         seed: int = 0,
         kind: str = "classification",
+        matched: Any | None = None,
     ) -> None:
+        """`matched`: the model whose layers are told the teacher's; by default the student."""
         super().__init__()
         self.student = student
+        matched = student if matched is None else matched
         self.kind = KINDS[kind]
         self.terms = tuple(terms)
         self._teacher = [] if teacher is None else [teacher.eval()]
@@ -66,10 +69,10 @@ class Lesson(nn.Module):
                 objective = OBJECTIVES[term.objective]
                 if not isinstance(objective, LayerObjective) or teacher is None:
                     continue
-                self.pairs[number] = layer_pairs(term.matching, layers_of(student), layers_of(teacher))
+                self.pairs[number] = layer_pairs(term.matching, layers_of(matched), layers_of(teacher))
                 if objective.projects is None:
                     continue
-                here, there = (widths_of(model, objective.projects) for model in (student, teacher))
+                here, there = (widths_of(model, objective.projects) for model in (matched, teacher))
                 self._widths[number] = [
                     (here[layer + 1], sum(there[other + 1] for other in others)) for layer, others in self.pairs[number]
                 ]

@@ -5,25 +5,32 @@ from math import nan
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 
+from distill.batches import Encoded
 from distill.brief import train_briefly
 from distill.classroom import Classroom, classroom
 from distill.course import begun
-from distill.evaluation import answer
+from distill.evaluation import Logits, answer
 from distill.examples import Task
 from distill.lesson import needs_answers
 from distill.numerics import Diverged, training_device
 from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
+from distill.subset import left_out
 from distill.teachers import Teacher
 from runs.progress import Progress
 from students.spec import StudentSpec
 
+JUDGED = 0.5
+"""Examples that a student is judged on for each that it learnt from, at most: an answer costs a third of a step."""
+
 
 @dataclass(frozen=True)
 class MiniScore:
-    """`kl`: divergence from the teacher on validation (`distill.kinds`), a quieter score than `validation_score`.
+    """`kl`: divergence from the teacher (`distill.kinds`), a quieter score than `validation_score`; on validation, and
+    on texts of the train split that a subset leaves out as far as they are cheap beside what was learnt.
 
     `loss` is the recipe's training loss at the end of the steps. All three are NaN where training left the numbers.
     """
@@ -56,10 +63,12 @@ def mini_distil(
     steps: int,
     subset: float = 1.0,
     seed: int = 0,
+    thoroughly: bool = True,
 ) -> MiniScore:
     """Teach a student for `steps` steps of the recipe on a subset of the train split; nothing is written for it.
 
-    The schedule runs to its end within the steps. Tokens, the teacher's answers and its importance are shared by all
+    The schedule runs to its end within the steps. The student is judged on validation and, `thoroughly`, on `unseen`
+    texts as well. Tokens, the teacher's answers and its importance are shared by all
     candidates of one process and kept in the teacher's folder.
     """
     recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
@@ -72,7 +81,30 @@ def mini_distil(
         except Diverged:
             # One candidate that cannot be taught is no reason to end a search.
             return MiniScore(nan, nan, nan, steps, round(perf_counter() - start, 3))
-    return judged(room, lesson.student, start, steps, loss)
+    beside = unseen(room, subset, seed, steps * recipe.optimization.examples_per_step) if thoroughly else None
+    return judged(room, lesson.student, start, steps, loss, beside)
+
+
+@dataclass(frozen=True, eq=False)
+class Unseen:
+    """Texts that a student has not learnt from, and the teacher's answers to them."""
+
+    texts: Encoded
+    logits: Logits
+
+
+def unseen(room: Classroom, subset: float, seed: int, learnt: int) -> Unseen | None:
+    """Texts of the train split that a subset leaves out, to be judged on beside the validation split.
+
+    As many as make up `JUDGED` of the examples that were `learnt` from, validation included; None where that has so
+    many itself, or the teacher's answers are not stored by text. What a few hundred texts say of two students that
+    differ little is mostly chance.
+    """
+    chosen = left_out(len(room.train), subset, seed, round(JUDGED * learnt) - len(room.validation))
+    if not len(chosen) or room.kind.per_token:
+        return None
+    logits = room.train_logits
+    return None if logits is None else Unseen(room.train.take(chosen), np.asarray(logits)[chosen])
 
 
 def untaught(spec: StudentSpec, teacher: Teacher, task: Task, recipe: Recipe, seed: int = 0) -> MiniScore:
@@ -84,9 +116,21 @@ def untaught(spec: StudentSpec, teacher: Teacher, task: Task, recipe: Recipe, se
     return judged(room, student, start)
 
 
-def judged(room: Classroom, student: Any, start: float, steps: int = 0, loss: float | None = None) -> MiniScore:
+def judged(
+    room: Classroom,
+    student: Any,
+    start: float,
+    steps: int = 0,
+    loss: float | None = None,
+    beside: Unseen | None = None,
+) -> MiniScore:
     """The score of a student that learnt for some steps since `start`; without a loss, its divergence is that."""
     answers = answer(student, room.validation, room.task.kind, mixed=True, prepare=room.masking)
     scores, divergence = room.judge(answers)
+    if beside is not None:
+        more = answer(student, beside.texts, room.task.kind, mixed=True)
+        parts = len(room.validation), len(beside.texts)
+        both = divergence, room.kind.divergence(more, beside.logits, beside.texts)
+        divergence = float(np.average(both, weights=parts))
     seconds = round(perf_counter() - start, 3)
     return MiniScore(divergence if loss is None else loss, divergence, scores[room.task.metric], steps, seconds)

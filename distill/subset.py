@@ -1,4 +1,4 @@
-"""The part of the train split that a distillation sees, drawn once per seed."""
+"""The part of the train split that a distillation sees, drawn once per seed, and examples that it does not see."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,3 +12,9 @@ def draw_subset(examples: int, share: float, seed: int) -> npt.NDArray[np.int64]
         raise UserError(f"the subset is {share!r}: it must be a share above 0 and at most 1.")
     count = max(1, round(examples * share))
     return np.sort(np.random.default_rng([seed, examples]).permutation(examples)[:count])
+
+
+def left_out(examples: int, share: float, seed: int, most: int) -> npt.NDArray[np.int64]:
+    """Ascending indices of up to `most` of the examples that `draw_subset` leaves out."""
+    rest = np.setdiff1d(np.arange(examples), draw_subset(examples, share, seed))
+    return np.sort(np.random.default_rng([seed, examples, 1]).permutation(rest)[: max(0, most)])

@@ -15,7 +15,7 @@ from distill.forms import layers_of
 from distill.mini import MiniScore, judged
 from distill.numerics import training_device
 from distill.recipe import Recipe
-from distill.supernet_lesson import Parts, SupernetLesson, depth_map
+from distill.supernet_lesson import Parts, SupernetLesson, depth_map, part_of
 from distill.teachers import Teacher
 from distill.trainer import train
 from distill.units import Unit, answer_in_numbers, answer_in_unit, learnt_as
@@ -23,21 +23,40 @@ from distill.vocabulary import trained_words
 from runs.errors import UserError
 from runs.files import content_hash, folder_atomic, read_json, remove_leftovers, write_json_atomic
 from runs.progress import Progress
-from students.leading import shared_part
-from students.model import StudentPreTrainedModel, load_student
+from students.headed import StudentWithHead
+from students.model import StudentPreTrainedModel, build_student, encoder_of, load_student
 from students.slicing import best_first, slice_student
 from students.spec import StudentSpec
+from students.supernet import of_one_type, places_of, types_held
 
 SCHEMA = 1
 SUPERNET_FILE = "supernet.json"
 CHECKPOINT_STEPS = 100
 
 
-def started(room: Classroom, whole: StudentSpec) -> StudentPreTrainedModel:
-    """The teacher in a supernet's widths, its channels, heads and neurons in the order of their worth."""
-    source = room.student_form
-    layer_map = depth_map(len(whole.layers), layers_of(source))
-    return slice_student(source, whole, room.importance, layer_map, best_first, rescale=False)
+def started(room: Classroom, supernet: StudentSpec) -> StudentPreTrainedModel:
+    """The teacher in a supernet's widths, its channels, heads and neurons in the order of their worth.
+
+    Layers of several types at one place all come from the same layer of the teacher.
+    """
+    source, types = room.student_form, types_held(supernet)
+    layer_map = depth_map(places_of(supernet), layers_of(source))
+    cuts = [
+        slice_student(source, of_one_type(supernet, number), room.importance, layer_map, best_first, rescale=False)
+        for number in range(len(types))
+    ]
+    if len(types) == 1:
+        return cuts[0]
+    first, names = cuts[0], tuple((cuts[0].config.id2label or {}).values())
+    held = build_student(supernet, label_names=names if supernet.head.kind != "none" else None)
+    # Embedding and head are the same in all.
+    encoder_of(held).embeddings.load_state_dict(encoder_of(first).embeddings.state_dict())
+    if isinstance(held, StudentWithHead) and isinstance(first, StudentWithHead):
+        held.head.load_state_dict(first.head.state_dict())
+    for number, cut in enumerate(cuts):
+        for place, layer in enumerate(encoder_of(cut).layers):
+            encoder_of(held).layers[place * len(types) + number].load_state_dict(layer.state_dict())
+    return held
 
 
 def teach_supernet(
@@ -63,7 +82,7 @@ def teach_supernet(
     recipe = replace(recipe, augment=0)
     if recipe.optimization.adversarial:
         raise UserError(f"the recipe {recipe.name!r} moves words, which a supernet cannot: take away `adversarial`.")
-    made_of = [parts.name, parts.whole.to_json(), parts.smallest.to_json(), teacher.content_hash, task.content_hash]
+    made_of = [parts.name, parts.supernet.to_json(), parts.smallest.to_json(), teacher.content_hash, task.content_hash]
     settings = [SCHEMA, *made_of, recipe.to_json(), steps, sampling, count, seed, *learnt_as(task)]
     identity, work = content_hash(settings, 16), output.with_name(f".{output.name}.training")
     remove_leftovers(output)
@@ -76,7 +95,7 @@ def teach_supernet(
     room.progress = progress
     taken = course(room, recipe, seed, steps=steps)
     room.ask_teacher()
-    supernet = started(room, parts.whole)
+    supernet = started(room, parts.supernet)
     lesson = SupernetLesson(
         supernet,
         recipe.terms,
@@ -122,5 +141,4 @@ def judge_part(spec: StudentSpec, folder: Path, teacher: Teacher, task: Task) ->
     identity = str(read_json(folder / SUPERNET_FILE, "supernet's record")["identity"])
     room = classroom(teacher, task)
     supernet = _loaded(folder, identity, room.unit)
-    part = shared_part(supernet, spec, depth_map(len(spec.layers), layers_of(supernet)))
-    return judged(room, part, start)
+    return judged(room, part_of(supernet, spec), start)

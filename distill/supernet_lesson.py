@@ -14,10 +14,12 @@ from distill.lesson import Lesson
 from distill.matching import MATCHINGS, layer_pairs
 from distill.objectives import OBJECTIVES, LayerObjective, Match
 from distill.recipe import Term
+from distill.team import team
 from runs.registry import Registry
 from students.leading import shared_part
 from students.model import StudentPreTrainedModel
 from students.spec import StudentSpec
+from students.supernet import of_one_type, places_of
 
 Members = Callable[[int, np.random.Generator], Sequence[StudentSpec]]
 """A number and a generator → so many members of a space, drawn at random."""
@@ -25,36 +27,64 @@ Members = Callable[[int, np.random.Generator], Sequence[StudentSpec]]
 
 @dataclass(frozen=True)
 class Parts:
-    """Which parts of a supernet there are: all of it, the smallest of them, and any others; `name` names them all."""
+    """Which parts of a supernet there are: the whole, the smallest of them, and any others; `name` names them all."""
 
     name: str
-    whole: StudentSpec
+    supernet: StudentSpec
     smallest: StudentSpec
     members: Members
 
+    @property
+    def whole(self) -> StudentSpec:
+        """All that the supernet has of the first of its types of layer, which is all of it where there is but one."""
+        return of_one_type(self.supernet, 0)
 
-Sampling = Callable[[Parts, int, np.random.Generator], Sequence[StudentSpec]]
+
+Choice = Callable[[Parts, int, np.random.Generator], Sequence[StudentSpec]]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which parts learn in a step: `choose` is a function of (parts, how many, generator) to them.
+
+    With `apart`, each of several processes (`distill.team`) draws its own for its share of the batch; else all draw the
+    same.
+    """
+
+    choose: Choice
+    apart: bool = False
+
 
 SAMPLINGS: Registry[Sampling] = Registry("sampling")
-"""Name → a function of (parts, how many, generator) to those that learn in one step."""
+"""Name → which parts learn in a step, as `nas.methods.Method.sampling` names it."""
 
 
-@SAMPLINGS.register("uniform")
 def uniform(parts: Parts, count: int, rng: np.random.Generator) -> Sequence[StudentSpec]:
     """Members at random, as AutoTinyBERT's code has it (docs/methods.md)."""
     return parts.members(count, rng)
 
 
-@SAMPLINGS.register("sandwich")
 def sandwich(parts: Parts, count: int, rng: np.random.Generator) -> Sequence[StudentSpec]:
     """The whole, the smallest, and others at random (universally slimmable networks, Yu and Huang 2019)."""
     ends = [parts.whole, parts.smallest][:count]
     return [*ends, *parts.members(count - len(ends), rng)] if count > len(ends) else ends
 
 
-def depth_map(layers: int, whole: int) -> tuple[int, ...]:
-    """The supernet's layer that each layer of a part is: evenly apart, as starts and matchings are."""
-    return tuple(theirs[0] for _, theirs in MATCHINGS["uniform"](layers, whole))
+SAMPLINGS.register("uniform")(Sampling(uniform))
+SAMPLINGS.register("sandwich")(Sampling(sandwich))
+# What AutoTinyBERT's paper calls batch-wise (docs/methods.md); one process alone draws as `uniform` does.
+SAMPLINGS.register("batch-wise")(Sampling(uniform, apart=True))
+
+
+def depth_map(layers: int, places: int) -> tuple[int, ...]:
+    """The supernet's place that each layer of a part comes from: evenly apart, as starts and matchings are."""
+    return tuple(theirs[0] for _, theirs in MATCHINGS["uniform"](layers, places))
+
+
+def part_of(supernet: StudentPreTrainedModel, spec: StudentSpec) -> StudentPreTrainedModel:
+    """The part of that shape, which shares the supernet's weights."""
+    places = places_of(supernet.config.spec_object)
+    return shared_part(supernet, spec, depth_map(len(spec.layers), places))
 
 
 class SupernetLesson(Lesson):
@@ -76,21 +106,22 @@ class SupernetLesson(Lesson):
         seed: int = 0,
         kind: str = "classification",
     ) -> None:
-        super().__init__(supernet, terms, teacher, seed, kind)
+        super().__init__(supernet, terms, teacher, seed, kind, matched=part_of(supernet, parts.whole))
         self._parts, self._sampling, self._count = parts, SAMPLINGS[sampling], count
         self._steps, self._seed = steps, seed
 
     def _students(self, share_done: float) -> Sequence[Any]:
         step = round(share_done * self._steps)
-        specs = self._sampling(self._parts, self._count, np.random.default_rng([self._seed, step]))
-        whole = layers_of(self.student)
-        return [shared_part(self.student, spec, depth_map(len(spec.layers), whole)) for spec in specs]
+        worker = team().rank if self._sampling.apart else 0
+        rng = np.random.default_rng([self._seed, step, worker] if worker else [self._seed, step])
+        specs = self._sampling.choose(self._parts, self._count, rng)
+        return [part_of(self.student, spec) for spec in specs]
 
     def _looked_through(self) -> Sequence[Any]:
         """A part of every depth: together they look at all of the teacher that any part looks at."""
-        whole, depth = self._parts.whole, layers_of(self.student)
-        cut = [replace(whole, layers=whole.layers[:layers]) for layers in range(1, depth + 1)]
-        return [shared_part(self.student, spec, depth_map(len(spec.layers), depth)) for spec in cut]
+        whole = self._parts.whole
+        cut = [replace(whole, layers=whole.layers[:layers]) for layers in range(1, len(whole.layers) + 1)]
+        return [part_of(self.student, spec) for spec in cut]
 
     def _matches(self, number: int, student: Any) -> list[Match]:
         if student is self.student:

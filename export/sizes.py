@@ -33,5 +33,9 @@ def block_bytes(block: Block, precision: str) -> float:
 
 
 def file_bytes(spec: StudentSpec, precision: str) -> float:
-    """Bytes of a student's file: at most, and hardly more than it has."""
-    return FILE_BYTES + sum(block_bytes(block, precision) for block in spec.blocks())
+    """Bytes of a student's file: at most, and hardly more than it has. Weights that layers share are stored once."""
+    blocks = list(spec.blocks())
+    for place in reversed(range(len(spec.layers))):
+        if spec.owners[place] != place:
+            del blocks[1 + place]
+    return FILE_BYTES + sum(block_bytes(block, precision) for block in blocks)

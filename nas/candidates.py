@@ -13,11 +13,13 @@ from distill.mini import ask_beforehand
 from export.items import item_key
 from nas.budget import Budget
 from nas.context import STUDY_FILE, Context
-from nas.controllers import CONTROLLERS, Codes, Problem
+from nas.controllers import CONTROLLERS, Problem
 from nas.filling import fill
 from nas.finalists import Candidate, Finalist, MeasureSpecs, choose_finalists, finalist_from_json, margin_on
+from nas.lessons import lessons
 from nas.limits import file_form
 from nas.memory import spec_memory
+from nas.methods import LEARNED
 from nas.proxies import PROXIES
 from nas.scoring import Scoring
 from nas.study import Code, Outcome, open_study, run_trials
@@ -28,7 +30,9 @@ from students.spec import StudentSpec
 def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     """Run the method's episodes for one budget: every trial, and what the controller reports, JSON-able."""
     scoring, effort, method = context.ground.scoring(budget), context.effort, context.method
-    members, tryout, proxy = scoring.members, context.tryout, PROXIES[context.method.proxy]
+    members, proxy = scoring.members, PROXIES[context.method.proxy]
+    earlier = tuple((lesson.codes, lesson.rewards) for lesson in context.ground.lessons)
+    tryout = replace(context.tryout, space=members.space, known=earlier)
     problem = Problem(
         members.space,
         scoring,
@@ -39,8 +43,8 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     )
     controller = CONTROLLERS[method.controller](problem, context.settings.seed)
     if controller.learns:
-        for codes, rewards in lessons(context, budget):
-            controller.learn(codes, rewards)
+        for lesson in lessons(context.run, context.ground.budgets, budget, context.ground.lessons):
+            controller.learn(lesson.codes, lesson.rewards)
     episodes = effort.further_episodes if controller.lessons else effort.episodes
 
     def attempt(code: Code) -> Outcome:
@@ -54,8 +58,7 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     ask_beforehand(tryout.teacher, tryout.task, tryout.recipe, context.progress)
     study = open_study(context.run.path / STUDY_FILE, budget.label)
     genes = list(zip(members.space.genes, members.space.cardinalities, strict=True))
-    how = "mini-distilling candidates" if context.supernet is None else "judging parts of the supernet"
-    label = f"{budget.label}: {how}"
+    label = f"{budget.label}: {_how(context)}"
     trials = run_trials(study, controller, genes, episodes, context.candidates, attempt, context.progress, label)
     if not trials:
         raise UserError(f"the space {members.space.name} has no member to try within {budget.label}.")
@@ -66,16 +69,10 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     return {"trials": [asdict(trial) for trial in trials], "episodes": controller.report()}
 
 
-def lessons(context: Context, budget: Budget) -> list[tuple[Codes, list[float]]]:
-    """Candidates and rewards of each budget that this run searched before, in the order of its budgets."""
-    found = []
-    for other in context.ground.budgets[: context.ground.budgets.index(budget)]:
-        searched = context.run.result(f"{other.label} search")
-        if searched is not None:
-            trials = searched["trials"]
-            codes = np.array([trial["codes"] for trial in trials], dtype=np.int64)
-            found.append((codes, [float(trial["reward"]) for trial in trials]))
-    return found
+def _how(context: Context) -> str:
+    if context.method.proxy == LEARNED:
+        return "foretelling candidates"
+    return "mini-distilling candidates" if context.supernet is None else "judging parts of the supernet"
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:

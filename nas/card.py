@@ -6,7 +6,7 @@ from typing import Any
 from distill.card import PIPELINES, auto_class
 from distill.score_text import score_text
 from nas.use import used_as_encoder
-from nas.verdict import tried_text
+from nas.verdict import cut_text, tried_text
 from students.shape_text import shape_text
 from students.spec import Layer, StudentSpec
 
@@ -55,7 +55,7 @@ def model_card(verdict: dict[str, Any]) -> str:
         "",
         f"{shape_text(spec)}; {student['parameters']:,} weights. Found by the search method `{verdict['method']}` "
         f"(effort `{verdict['effort']}`, {tried_text(schedule)}, seed {verdict['seed']}), then distilled from the "
-        "teacher.",
+        f"teacher{cut_text(schedule)}.",
         "",
         "## Data and licences",
         "",

@@ -11,8 +11,10 @@ from export.verify import Batch, Parity, compare, run_graph, run_model, text_bat
 from nas.budget import Budget
 from nas.card import CARD_FILE, model_card
 from nas.context import Context
-from nas.delivery import FILES_TARGET, Delivered, delivered_forms, graph_files, target_file
+from nas.delivery import FILES_TARGET, Delivered, delivered_forms, distillation_stage, graph_files, target_file
 from nas.device import time_items
+from nas.finalists import Finalist
+from nas.methods import LEARNED
 from nas.result_folder import CHECKPOINT, checkpoint_of
 from nas.use import timed_as, used_as_encoder
 from nas.verdict import Circumstances, FileFacts, Scores, TeacherFacts, build_verdict, write_verdict
@@ -70,7 +72,7 @@ def conclude(
         context.method.name,
         context.effort.name,
         context.settings.seed,
-        schedule(context, budget),
+        schedule(context, budget, delivered.finalist),
         task,
         ground.scoring(budget).limits,
         target_file(ground.target, budget.workload),
@@ -106,14 +108,22 @@ def _parities(folder: Path, files: Iterable[str], batches: Sequence[Batch]) -> d
     return {file: compare(answers, run_graph(folder / file, batches), head, masks) for file in files}
 
 
-def schedule(context: Context, budget: Budget) -> dict[str, float]:
+def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, float]:
     """What really ran: episodes, candidates over all of them, steps and subset of each mini-distillation, or steps of
-    the supernet."""
+    the supernet; how many candidates of earlier searches it learnt from; and the steps that a student which was cut was
+    taught on for."""
     searched = context.run.result(f"{budget.label} search")
     assert searched is not None
     found: dict[str, float] = {"episodes": len(searched["episodes"]), "candidates": len(searched["trials"])}
+    taught = context.run.result(distillation_stage(budget, finalist))
+    if finalist.cut_from is not None and taught is not None:
+        found["cut_steps"] = taught["steps"]
     if context.supernet is not None:
         return {**found, "supernet_steps": context.effort.supernet_steps}
+    if learnt := sum(len(lesson.rewards) for lesson in context.ground.lessons):
+        found["learnt_from"] = learnt
+    if context.method.proxy == LEARNED:
+        return found
     return {**found, "steps": context.tryout.steps, "subset": context.effort.subset}
 
 

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from devices.measurement import Measurement
 from devices.target import open_target
 from devices.workload import Workload
 from distill.distillation import distil
+from distill.lesson import needs_teacher_inside
 from export.calibration import calibrate_on
 from export.form import DEFAULT_FORMS, Form
 from export.items import Checkpoint, GraphFile, Item, item_key
@@ -19,25 +20,30 @@ from export.lowering import GRAPH_FORMS, graph_form
 from export.memory import memory_bytes
 from export.student import export_student
 from nas.budget import Budget
-from nas.candidates import finalists_of, further_finalists
+from nas.candidates import finalists_of, further_finalists, measure_beside
 from nas.context import Context
-from nas.finalists import Finalist
+from nas.filling import lighten
+from nas.finalists import Finalist, margin_on
 from nas.limits import MEGABYTE, file_form
 from nas.result_folder import CHECKPOINT, ENCODER, checkpoint_of
 from nas.use import used_checkpoint
 from runs.files import folder_atomic
+from students.spec import TransformerLayer
 
 CALIBRATION_TEXTS = 256
 """Training texts from which rounding learns how far numbers reach."""
 
 DOUBTED = 1.05
 """Up to so many times the budget a student is measured once more: that costs a tenth of distilling another one, and a
-shared machine's mood moves a measurement as far."""
+shared machine's mood moves a measurement as far. One that is over even so is cut rather than another one distilled."""
 
 WAITS = 2
 """So often a machine is waited for that has slowed by as much as a student is over its budget."""
 
 WAIT_SECONDS = 60.0
+
+CUT_STEPS, CUT_RATE = 0.2, 0.1
+"""Shares of a full distillation's steps and learning rate with which a student that was cut learns to do without."""
 
 SLOWED = 1.05
 """From so many times its earlier milliseconds on a teacher says that it is the machine: less may be its own noise."""
@@ -93,34 +99,83 @@ def deliver(context: Context, budget: Budget, finalists: list[Finalist]) -> Deli
 
     A finalist was measured within the budget and its memory before it was distilled, so going on is for noise alone: to
     another try where the machine has slowed and to further processes where it is slightly over (`timed_as_shipped`),
-    then to finalists that stand by, then to smaller neighbours of the last. If none keeps what was asked for, the last
-    is delivered and said to be over.
+    then to the same student with a few neurons and heads fewer (`lighter`), to finalists that stand by, and to smaller
+    neighbours of the last. If none keeps what was asked for, the last is delivered and said to be over.
     """
     waiting = list(finalists)
-    trimmed = False
+    shipped = set[tuple[int, ...]]()
+    cut = trimmed = False
     while True:
         finalist = waiting.pop(0)
+        shipped.add(finalist.candidate.codes)
         delivered = _shipped(context, budget, finalist)
         too_much = excess(context, budget, delivered)
         if not too_much:
             return delivered
+        if not cut and _slightly_slow(context, budget, delivered):
+            cut = True
+            context.progress.say(
+                f"{budget.label}: measured {too_much} after export, which is over; looking for what can be cut away"
+            )
+            found = finalists_of(context.run.stage(lighter_stage(budget), partial(lighter, context, budget, delivered)))
+            found = [one for one in found if one.candidate.codes not in shipped]
+            if found:
+                # What was cut to the shape of one that stands by takes its place.
+                cut_codes = found[0].candidate.codes
+                waiting = [*found, *(one for one in waiting if one.candidate.codes != cut_codes)]
+                continue
         context.progress.say(f"{budget.label}: measured {too_much} after export, which is over; trying the next")
         if not waiting and not trimmed:
             trimmed = True
             further = partial(further_finalists, context, budget, finalist)
             waiting = finalists_of(context.run.stage(f"{budget.label} further finalists", further))
+            waiting = [one for one in waiting if one.candidate.codes not in shipped]
         if not waiting:
             context.progress.say(f"{budget.label}: no finalist is left; delivering the last, which is over")
             return delivered
 
 
+def lighter_stage(budget: Budget) -> str:
+    """Name of the stage in which a student that is slightly too slow is cut."""
+    return f"{budget.label} lighter"
+
+
+def _slightly_slow(context: Context, budget: Budget, delivered: Delivered) -> bool:
+    """Whether a student is over its milliseconds alone, by little."""
+    slow = budget.latency_ms < delivered.student.p50_ms <= DOUBTED * budget.latency_ms
+    return slow and not _heavy(context, budget, delivered)
+
+
+def lighter(context: Context, budget: Budget, delivered: Delivered) -> dict[str, Any]:
+    """A measured part of a student that came out slightly too slow, which starts from what that has learnt, JSON-able.
+
+    No finalist where no part was measured within the budget, where it has layers that cannot be cut, and where the
+    recipe looks inside the teacher: what it looks through is not kept, and would have to be learnt first.
+    """
+    scoring, finalist = context.ground.scoring(budget), delivered.finalist
+    spec = finalist.candidate.spec
+    cuttable = spec.sharing is None and all(isinstance(layer, TransformerLayer) for layer in spec.layers)
+    if not cuttable or needs_teacher_inside(context.recipe.terms):
+        return {"finalists": []}
+    measure, margin = measure_beside(context, budget), margin_on(scoring.disturbance)
+    found = lighten(finalist, delivered.student.p50_ms, budget, measure, scoring.smaller, margin)
+    if found is None:
+        return {"finalists": []}
+    folder = distilled(context, budget, finalist)["folder"]
+    return {"finalists": [replace(found, cut_from=folder).to_json()]}
+
+
 def excess(context: Context, budget: Budget, delivered: Delivered) -> str:
     """What a student has too much of, milliseconds or memory; empty where it keeps both."""
     slow = "" if budget.holds(delivered.student) else f"{delivered.student.p50_ms:.2f} ms"
+    return " and ".join(filter(None, (slow, _heavy(context, budget, delivered))))
+
+
+def _heavy(context: Context, budget: Budget, delivered: Delivered) -> str:
+    """What memory a student takes where that is too much; empty where it is not."""
     most = context.ground.scoring(budget).limits.memory_bytes
     taken = delivered.memory_bytes[target_file(context.ground.target, budget.workload)]
-    heavy = "" if most is None or taken <= most else f"{taken / MEGABYTE:.1f} MB of memory"
-    return " and ".join(filter(None, (slow, heavy)))
+    return "" if most is None or taken <= most else f"{taken / MEGABYTE:.1f} MB of memory"
 
 
 def distillation_stage(budget: Budget, finalist: Finalist) -> str:
@@ -139,16 +194,23 @@ def distilled(context: Context, budget: Budget, finalist: Finalist) -> dict[str,
     key = item_key(spec)
 
     def run() -> dict[str, Any]:
-        context.progress.say(f"{budget.label}: distilling {key}, measured {finalist.measured_ms:.2f} ms, in full")
+        recipe, steps, how = context.recipe, context.full_steps, "in full"
+        if finalist.cut_from is not None:
+            # Each layer goes on as the same layer of the whole.
+            gentle = replace(recipe.optimization, learning_rate=CUT_RATE * recipe.optimization.learning_rate)
+            start = str(context.run.path / finalist.cut_from)
+            recipe = replace(recipe, initialization=start, layer_map="uniform", optimization=gentle)
+            steps, how = max(1, round(CUT_STEPS * steps)), "on from what it was cut from"
+        context.progress.say(f"{budget.label}: distilling {key}, measured {finalist.measured_ms:.2f} ms, {how}")
         done = distil(
             context.taught(spec),
             context.teacher,
             context.ground.task,
-            context.recipe,
+            recipe,
             context.work_folder(budget.label) / key,
             seed=context.settings.seed,
             progress=context.progress,
-            steps=context.full_steps,
+            steps=steps,
         )
         folder = done.folder.relative_to(context.run.path)
         return {"folder": str(folder), "validation_score": done.validation_score, "steps": done.steps}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from devices.workload import Workload
+from distill.mini import JUDGED
 from nas.schedule import Effort
 from runs.progress import duration_text
 
@@ -15,11 +16,12 @@ STEP_OVERHEAD = 0.08
 clipping and optimizer whatever the student: between 22.7 M and 9.8 M weights they hardly differed."""
 
 CANDIDATE_OVERHEAD = 1.5
+FORETOLD_SECONDS = 0.05
 CLASSROOM_SECONDS = 30.0
 FINALISTS_SECONDS = 60.0
 EXPORT_SECONDS = 40.0
-"""Seconds beside the optimizer steps: validation and slicing per candidate, the teacher's answers and importance once,
-processes that time, verification."""
+"""Seconds beside the optimizer steps: validation and slicing per candidate, one that is foretold alone, the teacher's
+answers and importance once, processes that time, verification."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,16 @@ def forecast(
     copies: bool = False,
     prepared: tuple[str, float] | None = None,
     candidates: int | None = None,
-    learns: bool = False,
+    learnt: bool | None = None,
+    trained: bool = True,
 ) -> Forecast:
     """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first.
 
     `teacher_steps`, counted in plain ones, and `final_steps` are what fine-tuning and the recipe ask for themselves; of
     `copies` the teacher is asked anew while a student is distilled. A method that has a supernet teaches it in the
     stage `prepared`, at so many times the teacher's work a step, and no candidate for itself; `candidates` is what it
-    tries in an episode, if it says so. One that `learns` from the first budget has fewer episodes for each other.
+    tries in an episode, if it says so. One that learns, which has `learnt` something beforehand or not, has fewer
+    episodes for what it learnt something for; `trained` is whether candidates are.
     """
     asking = step_seconds(teacher_ms, workload, tokens, batch_size) / FORWARDS if copies else 0.0
     planned_step = step_seconds(teacher_ms, workload, tokens, batch_size)
@@ -79,8 +83,11 @@ def forecast(
         planned[stage] = effort.supernet_steps * times * planned_step
     for number, (label, budget_ms) in enumerate(budgets_ms.items()):
         step = step_seconds(min(budget_ms, teacher_ms), workload, tokens, batch_size)
-        mini = (0 if prepared else effort.mini_steps(train_size, batch_size)) * step + CANDIDATE_OVERHEAD
-        episodes = effort.further_episodes if learns and number else effort.episodes
+        steps = 0.0 if prepared else effort.mini_steps(train_size, batch_size) * (1.0 + JUDGED / 3)
+        mini = steps * step + CANDIDATE_OVERHEAD
+        mini = mini if trained else FORETOLD_SECONDS
+        has_learnt = learnt is not None and trained and (learnt or number)
+        episodes = effort.further_episodes if has_learnt else effort.episodes
         trials = episodes * (candidates or effort.candidates)
         planned[f"{label} search"] = trials * mini + (CLASSROOM_SECONDS if number == 0 else 0.0)
         planned[f"{label} finalists"] = FINALISTS_SECONDS

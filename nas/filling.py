@@ -1,10 +1,11 @@
-"""Filling: what a budget still has room for is given to a finalist, in neurons and heads, and measured."""
+"""Filling and repair: neurons and heads given to finalists, or taken from students, until a budget is used and kept."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from nas.budget import Budget
 from nas.finalists import MARGIN, Candidate, Finalist, MeasureSpecs
+from students.supernet import sizes
 
 NEAR = 0.02
 """Share of the budget below what a finalist may take from which on it is left as it is: noise is not far."""
@@ -13,18 +14,23 @@ RESERVE = 0.01
 """Share that growing stays below what a finalist may take, since predictions of neighbours err a little as well."""
 
 ROUNDS = 3
-"""How often a grown finalist is timed."""
+"""How often one that grew or was cut is timed."""
 
-Larger = Callable[[Candidate], Sequence[Candidate]]
-"""A candidate → every neighbour with one more step of heads or feed-forward, with predictions."""
+KEPT = 0.85
+"""Share of its predicted milliseconds that a student keeps at least when it is cut: with less it is another student."""
+
+Neighbours = Callable[[Candidate], Sequence[Candidate]]
+"""A candidate → neighbours one step larger or smaller, with predictions."""
 
 
-def fill(finalist: Finalist, budget: Budget, measure: MeasureSpecs, larger: Larger, margin: float = MARGIN) -> Finalist:
+def fill(
+    finalist: Finalist, budget: Budget, measure: MeasureSpecs, larger: Neighbours, margin: float = MARGIN
+) -> Finalist:
     """The finalist, or a larger one that was measured within the budget (less the margin) as well.
 
-    It grows step by step, each the largest that should fit by the predictions and by how far the last measurement was
-    off. It is timed beside what it grew from. One that turns out too slow is tried again with half the growth: the
-    machine may have been disturbed just then.
+    `larger` gives those with one more step of heads or feed-forward. It grows step by step, each the largest that
+    should fit by the predictions and by how far the last measurement was off. It is timed beside what it grew from. One
+    that turns out too slow is tried again with half the growth: the machine may have been disturbed just then.
     """
     limit = budget.latency_ms * (1.0 - margin)
     best, most_ms = finalist, _room(finalist, limit)
@@ -50,7 +56,7 @@ def _room(finalist: Finalist, limit_ms: float) -> float:
     return limit_ms * (1.0 - RESERVE) * finalist.candidate.predicted_ms / finalist.measured_ms
 
 
-def _grown(candidate: Candidate, most_ms: float, larger: Larger) -> Candidate:
+def _grown(candidate: Candidate, most_ms: float, larger: Neighbours) -> Candidate:
     """The candidate after as many steps as are predicted to take no more than `most_ms`."""
     while True:
         fitting = [other for other in larger(candidate) if candidate.predicted_ms < other.predicted_ms <= most_ms]
@@ -58,3 +64,58 @@ def _grown(candidate: Candidate, most_ms: float, larger: Larger) -> Candidate:
             return candidate
         chosen = max(fitting, key=lambda other: (other.predicted_ms, other.codes))
         candidate = replace(chosen, reward=candidate.reward, trimmed=candidate.trimmed, filled=candidate.filled + 1)
+
+
+def lighten(
+    finalist: Finalist,
+    over_ms: float,
+    budget: Budget,
+    measure: MeasureSpecs,
+    smaller: Neighbours,
+    margin: float = MARGIN,
+) -> Finalist | None:
+    """A finalist with a few neurons and heads fewer, measured within the budget (less the margin).
+
+    None where no such was found that keeps `KEPT` of its milliseconds. `over_ms`, in milliseconds, is what the finalist
+    took as it was to be shipped; `smaller` gives neighbours one step smaller, of which those count that differ in
+    neurons and in numbers of heads alone: heads of another width would make another student.
+    """
+    limit = budget.latency_ms * (1.0 - margin)
+    candidate, most_ms = finalist.candidate, finalist.candidate.predicted_ms * limit / over_ms
+    for _ in range(ROUNDS):
+        found = _lightened(candidate, most_ms, smaller)
+        if found is None or found.predicted_ms < KEPT * finalist.candidate.predicted_ms:
+            return None
+        was_ms, found_ms = (one.p50_ms for one in measure([finalist.candidate.spec, found.spec]))
+        # As in `fill`, the slower of the two moments is believed.
+        measured_ms = found_ms * max(1.0, over_ms / was_ms)
+        if measured_ms <= limit:
+            return Finalist(found, measured_ms)
+        candidate, most_ms = found, found.predicted_ms * limit / measured_ms
+    return None
+
+
+def _lightened(candidate: Candidate, most_ms: float, smaller: Neighbours) -> Candidate | None:
+    """The candidate after as few steps, and as small ones, as are predicted to bring it to `most_ms` or less."""
+    shape = _kept_whole(candidate)
+    while candidate.predicted_ms > most_ms:
+        near = [
+            other
+            for other in smaller(candidate)
+            if _kept_whole(other) == shape and other.predicted_ms < candidate.predicted_ms
+        ]
+        if not near:
+            return None
+        enough = [other for other in near if other.predicted_ms <= most_ms]
+        sign = 1 if enough else -1
+        chosen = max(enough or near, key=lambda other: (sign * other.predicted_ms, other.codes))
+        candidate = replace(chosen, reward=candidate.reward, trimmed=candidate.trimmed + 1, filled=candidate.filled)
+    return candidate
+
+
+def _kept_whole(candidate: Candidate) -> tuple[object, ...]:
+    """What of a candidate is not to change when it loses neurons and heads."""
+    spec = candidate.spec
+    heads = [sizes(layer).get("qkv_width") for layer in spec.layers]
+    kinds = [(layer.type, layer.activation) for layer in spec.layers]
+    return spec.hidden_width, spec.embedding_width, spec.sharing, kinds, heads

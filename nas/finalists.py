@@ -43,6 +43,8 @@ class Finalist:
 
     candidate: Candidate
     measured_ms: float
+    cut_from: str | None = None
+    """Folder, relative to the run's, of a student that came out slightly too slow and of which this is a part."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers; `finalist_from_json` is the inverse."""
@@ -56,6 +58,7 @@ class Finalist:
             "trimmed": candidate.trimmed,
             "filled": candidate.filled,
             "measured_ms": self.measured_ms,
+            "cut_from": self.cut_from,
         }
 
 
@@ -71,7 +74,7 @@ def finalist_from_json(value: dict[str, Any]) -> Finalist:
         trimmed=value["trimmed"],
         filled=value.get("filled", 0),
     )
-    return Finalist(candidate, value["measured_ms"])
+    return Finalist(candidate, value["measured_ms"], value.get("cut_from"))
 
 
 def margin_on(disturbance: Disturbance) -> float:

@@ -1,6 +1,6 @@
 """What a search stands on before it begins: data, the teacher's shape, the device profile, a budget that can be met."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -23,6 +23,7 @@ from distill.tasks import Task, load_task
 from nas.budget import Budget
 from nas.controllers.pool import Codes
 from nas.device import device_profile, in_each, time_items
+from nas.lessons import Lesson, read_lessons
 from nas.limits import file_form
 from nas.members import Members
 from nas.memory import MEASURED, MemoryModel, measure_memory
@@ -34,7 +35,7 @@ from nas.use import used_as_encoder, used_head
 from profiler.profile import Profile
 from runs.errors import UserError
 from runs.progress import Progress
-from students.space import space
+from students.space import SearchSpace, space
 from students.spec import Head, StudentSpec
 from students.stock_encoders import STOCK_ENCODERS
 
@@ -70,6 +71,8 @@ class Ground:
     """By workload: there are several where the precision is to be chosen."""
     budgets: tuple[Budget, ...]
     profile_seconds: float
+    lessons: tuple[Lesson, ...] = ()
+    """What earlier searches tried, where the method is to learn from them."""
 
     def scoring(self, budget: Budget) -> Scoring:
         """How members are scored for a budget."""
@@ -81,11 +84,12 @@ def lay_ground(
     progress: Progress,
     profile: Path | None = None,
     memory: Mapping[str, MemoryModel] | None = None,
+    lessons: Sequence[Lesson] | None = None,
 ) -> Ground:
     """Load data, teacher's shape and profile (made if there is none), and check that the budgets can be met.
 
-    Trains nothing, and writes nothing but fetched packages and the device profile, which outlive the run. `profile` and
-    `memory`, by precision of the workload, are those that an earlier start of this run used.
+    Trains nothing, and writes nothing but fetched packages and the device profile, which outlive the run. `profile`,
+    `memory`, by precision of the workload, and `lessons` are those that an earlier start of this run used.
 
     Raises:
         UserError: data, teacher or profile cannot be used, or no student is fast or small enough.
@@ -103,6 +107,7 @@ def lay_ground(
             "--precision fp32 or --precision int8."
         )
     progress.say(f"data: {task.name}, {task.kind} ({task.licence}), {task.source}")
+    lessons = read_lessons(settings, task.content_hash) if lessons is None else lessons
     method = METHODS[settings.method]
     teacher = _looked_at(settings.teacher, task, RECIPES[method.recipe], progress)
     inputs, tokenizer, longest = teacher.inputs, load_tokenizer(teacher.folder), teacher.inputs.maximum_positions
@@ -131,7 +136,7 @@ def lay_ground(
     members = Members(space(settings.space), **asdict(inputs), head=used_head(head))
     assert teacher.cut_from is not None
     shape = replace(teacher.cut_from, head=head)
-    _require_cuttable(teacher.found.name, shape)
+    _require_cuttable(teacher.found.name, shape, members.space)
     if method.preparation == "supernet":
         supernet_work(replace(members, head=head), shape)
     known = memory or {}
@@ -153,15 +158,16 @@ def lay_ground(
         scorings=scorings,
         budgets=budgets,
         profile_seconds=seconds,
+        lessons=tuple(lessons),
     )
 
 
-def _require_cuttable(name: str, shape: StudentSpec) -> None:
-    if shape.embedding_width != shape.hidden_width:
+def _require_cuttable(name: str, shape: StudentSpec, members: SearchSpace) -> None:
+    if shape.embedding_width != shape.hidden_width and not members.narrow_words:
         raise UserError(
             f"the teacher {name} has words of {shape.embedding_width} channels under layers of {shape.hidden_width}, "
-            "and no member of a space can be cut from it, since their words are as wide as their layers: give another "
-            "--teacher, or distil a student with an `embedding_width` of its own with distill-student."
+            f"and no student can be cut from it whose words are as wide as its layers, as in the space {members.name}: "
+            "search with --space compact or another whose words are narrower, or give another --teacher."
         )
 
 

@@ -44,9 +44,9 @@ class Members:
         """Every block that a member can be made of, as in any `table`."""
         return self.table(np.zeros((0, len(self.space.genes)), dtype=np.int64)).blocks
 
-    def table(self, codes: Codes) -> BlockTable:
-        """Codes [n, genes] → n students as rows of blocks."""
-        return self.space.table(codes, **self._inputs)
+    def table(self, codes: Codes, once: bool = False) -> BlockTable:
+        """Codes [n, genes] → n students as rows of blocks; with `once`, of shared layers the first alone."""
+        return self.space.table(codes, **self._inputs, once=once)
 
     @cached_property
     def _block_parameters(self) -> Figures:
@@ -78,12 +78,13 @@ class Members:
         return in_chunks(lambda rows: self.table(codes[rows]).most(most), len(codes))
 
     def _total(self, codes: Codes, of_blocks: Figures) -> Figures:
-        return in_chunks(lambda rows: self.table(codes[rows]).total(of_blocks), len(codes))
+        """Of what is stored."""
+        return in_chunks(lambda rows: self.table(codes[rows], once=True).total(of_blocks), len(codes))
 
     @property
-    def widest(self) -> StudentSpec:
+    def supernet(self) -> StudentSpec:
         """What every member is a part of."""
-        return self.space.widest(**self._inputs)
+        return self.space.supernet(**self._inputs)
 
     def specs(self, codes: Codes) -> list[StudentSpec]:
         """Codes [n, genes] → n specs."""

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from nas.controllers import CONTROLLERS
 from nas.reward import Reward
 from runs.registry import Registry
+
+LEARNED = "learned"
+"""The proxy that goes by what candidates of earlier searches were worth, and trains nothing."""
 
 
 @dataclass(frozen=True)
@@ -15,11 +19,18 @@ class Method:
     proxy: str = "mini-distillation"
     recipe: str = "default"
     preparation: str = "none"
+    sampling: str = "sandwich"
+    """Which parts of a supernet learn in a step (`distill.supernet_lesson`)."""
     candidates: int | None = None
     """Tried in each episode; None: as many as the effort says."""
     rule: str = "none"
     """Which members of the space are tried at all."""
     reward: Reward = field(default_factory=Reward)
+
+    @property
+    def learns(self) -> bool:
+        """Whether it makes use of what candidates of earlier searches were worth (`nas.lessons`)."""
+        return self.proxy == LEARNED or CONTROLLERS[self.controller].learns
 
 
 METHODS: Registry[Method] = Registry("method")
@@ -44,6 +55,8 @@ for _method in (
         rule="fast-development",
     ),
     Method("evolution", controller="evolution"),
+    # Nothing is trained for a candidate, so that many can be asked for.
+    Method("learned", controller="evolution", proxy=LEARNED, candidates=100),
     Method("local", controller="local"),
     Method("nsga2", controller="nsga2"),
     Method("random", controller="random"),

@@ -1,7 +1,7 @@
 """What a search prepares once for all its budgets, before any candidate is tried: nothing, or a supernet."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,8 @@ from distill.supernet import teach_supernet
 from distill.supernet_lesson import Parts
 from nas.context import Context
 from nas.members import Members
-from runs.files import content_hash
 from runs.registry import Registry
+from students.space_file import choices_hash
 from students.spec import StudentSpec
 
 Preparation = Callable[[Context], dict[str, Any]]
@@ -41,17 +41,18 @@ def supernet(context: Context) -> dict[str, Any]:
         RECIPES[context.method.recipe],
         context.supernet,
         steps=steps,
+        sampling=context.method.sampling,
         seed=context.settings.seed,
         progress=context.progress,
     )
-    return {"steps": steps, "parameters": parts.whole.parameters()}
+    return {"steps": steps, "parameters": parts.supernet.parameters()}
 
 
 def parts_of_space(members: Members) -> Parts:
     """The members of a space as parts of one supernet."""
     smallest = members.specs(members.space.enumerate_extremes()[:1])[0]
-    name = f"{members.space.name} {content_hash(asdict(members.space.choices), 8)}"
-    return Parts(name, members.widest, smallest, partial(_drawn, members))
+    name = f"{members.space.name} {choices_hash(members.space.choices)}"
+    return Parts(name, members.supernet, smallest, partial(_drawn, members))
 
 
 def _drawn(members: Members, count: int, rng: np.random.Generator) -> list[StudentSpec]:

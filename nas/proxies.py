@@ -1,9 +1,12 @@
-"""Cheap estimates of how good a student would be: mini-distillation on a subset, a start, a supernet's own weights."""
+"""Cheap estimates of how good a student would be: brief training, a start, a supernet's weights, earlier searches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import exp
 from pathlib import Path
+from time import perf_counter
 
+import numpy as np
 import torch
 
 from distill.mini import MiniScore, mini_distil, untaught
@@ -11,8 +14,12 @@ from distill.recipe import Recipe
 from distill.supernet import judge_part
 from distill.tasks import Task
 from distill.teachers import Teacher
+from nas.controllers.pool import Codes
+from nas.controllers.shape_features import foretell, shape_features
+from nas.methods import LEARNED
 from nas.reward import normalise
 from runs.registry import Registry
+from students.space import SearchSpace
 from students.spec import StudentSpec
 
 
@@ -28,6 +35,9 @@ class Tryout:
     seed: int
     supernet: Path | None = None
     """Where the search has prepared one."""
+    space: SearchSpace | None = None
+    known: tuple[tuple[Codes, tuple[float, ...]], ...] = ()
+    """What earlier searches of the space tried: of each budget the candidates' codes [n, genes] and rewards [n]."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ PROXIES: Registry[Proxy] = Registry("proxy")
 
 @PROXIES.register("mini-distillation")
 def by_divergence(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
-    """Distil briefly and take the divergence from the teacher on validation, a quieter score than accuracy."""
+    """Distil briefly and take the divergence from the teacher (`distill.mini`), a quieter score than accuracy."""
     mini = _mini(spec, tryout)
     return _score(mini, mini.kl)
 
@@ -54,7 +64,7 @@ def by_divergence(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
 @PROXIES.register("mini-distillation-loss")
 def by_training_loss(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
     """Distil briefly and take the recipe's own last loss, which is what KD-NAS scores (docs/methods.md)."""
-    mini = _mini(spec, tryout)
+    mini = _mini(spec, tryout, thoroughly=False)
     return _score(mini, mini.loss)
 
 
@@ -73,7 +83,25 @@ def by_inherited_weights(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
     return _score(mini, mini.kl)
 
 
-def _mini(spec: StudentSpec, tryout: Tryout) -> MiniScore:
+@PROXIES.register(LEARNED)
+def by_earlier_searches(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
+    """Take what a ridge regression over shapes says that has seen earlier searches' candidates; nothing is trained.
+
+    Each budget's features and rewards count as differences from their own mean, so the loss ranks candidates, and says
+    nothing of how good they are.
+    """
+    start, space = perf_counter(), tryout.space
+    assert space is not None
+    shapes = [shape_features(space, codes) for codes, _ in tryout.known]
+    features = [one - one.mean(axis=0) for one in shapes]
+    rewards = [np.array(values) for _, values in tryout.known]
+    worth = [(one - one.mean()) / (one.std() or 1.0) for one in rewards]
+    asked = shape_features(space, space.encode([spec])) - np.concatenate(shapes).mean(axis=0)
+    better = float(foretell(np.concatenate(features), np.concatenate(worth), asked)[0])
+    return ProxyScore(1.0 / (1.0 + exp(better)), {"foretold": better}, round(perf_counter() - start, 3))
+
+
+def _mini(spec: StudentSpec, tryout: Tryout, thoroughly: bool = True) -> MiniScore:
     # A recipe may draw from torch's process-wide generator (dropout); seeded here, a candidate scores the same whether
     # it comes first after a restart or last of many.
     with torch.random.fork_rng():
@@ -85,6 +113,7 @@ def _mini(spec: StudentSpec, tryout: Tryout) -> MiniScore:
             tryout.recipe,
             steps=tryout.steps,
             subset=tryout.subset,
+            thoroughly=thoroughly,
             seed=tryout.seed,
         )
 

@@ -10,7 +10,7 @@ from distill.curve_figure import curve_figure, read_learnt
 from nas.budget import Budget
 from nas.context import RESULTS
 from nas.result_folder import CHECKPOINT
-from nas.verdict import tried_text
+from nas.verdict import cut_text, tried_text
 from runs.folder import RunFolder
 from runs.report import Report
 from students.shape_text import shape_text
@@ -59,7 +59,7 @@ def _chapter(
     report.text(
         f"Budget {budget.latency_ms:g} ms on {verdict['target']}, workload {budget.workload.key}: the student "
         f"{kept} it with {latency['measured_p50']:.2f} ms. Method {verdict['method']}, effort {verdict['effort']}: "
-        f"{tried_text(verdict['schedule'])}, seed {verdict['seed']}."
+        f"{tried_text(verdict['schedule'])}, seed {verdict['seed']}{cut_text(verdict['schedule'])}."
     )
     report.table(("what", "value"), verdict_rows(verdict))
     learnt = read_learnt(run.path / RESULTS / budget.label / CHECKPOINT)

@@ -13,14 +13,14 @@ from nas.candidates import finalists_of, time_finalists, try_candidates
 from nas.choice import choose
 from nas.conclusion import baselines_on_test, conclude
 from nas.context import RESULTS, WORK, Context, tried_at_once, used_teacher
-from nas.controllers import CONTROLLERS
-from nas.delivery import Delivered, deliver, distil_finalists, distillation_stage, export_stage
+from nas.delivery import Delivered, deliver, distil_finalists, distillation_stage, export_stage, lighter_stage
 from nas.device import time_items
 from nas.estimate import Forecast, forecast
 from nas.front import FRONT, front_of, write_front
 from nas.groundwork import Ground, lay_ground
+from nas.lessons import SPACE, Lesson, lesson_from_json
 from nas.memory import MemoryModel, memory_model_from_json
-from nas.methods import METHODS, Method
+from nas.methods import LEARNED, METHODS, Method
 from nas.preparations import PREPARATIONS
 from nas.report import REPORT_FILE, write_report
 from nas.schedule import EFFORTS
@@ -30,11 +30,14 @@ from nas.use import used_head
 from runs.errors import UserError
 from runs.folder import RunFolder, open_run
 from runs.progress import Progress
+from students.space_file import choices_hash
 
 PREPARED = "supernet"
 """The stage of a method's preparation, which all budgets share."""
 
 MEMORY = "memory"
+
+LESSONS = "earlier searches"
 
 Verdict = dict[str, Any]
 
@@ -57,7 +60,8 @@ def search(settings: SearchSettings, progress: Progress | None = None) -> list[V
     with open_run(folder, "search", settings.to_json()) as run:
         finished = run.result("verdicts")
         if finished is None:
-            ground = ground or lay_ground(settings, progress, _earlier_profile(run), _earlier_memory(run))
+            begun_with = (_earlier_profile(run), _earlier_memory(run), _earlier_lessons(run))
+            ground = ground or lay_ground(settings, progress, *begun_with)
             finished = run.stage("verdicts", partial(_search, settings, ground, run, progress))
         else:
             progress.say(f"this search is finished; its results are in {folder}")
@@ -70,7 +74,10 @@ def search(settings: SearchSettings, progress: Progress | None = None) -> list[V
 def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: Progress) -> dict[str, Any]:
     profile = run.stage("profile", lambda: {"folder": str(ground.profile.folder), "seconds": ground.profile_seconds})
     _require_same_data(run, ground)
+    run.stage(SPACE, lambda: {"choices": choices_hash(ground.members.space.choices)})
     run.stage(MEMORY, lambda: _memory_of(ground))
+    if settings.learn_from:
+        run.stage(LESSONS, lambda: {"budgets": [lesson.to_json() for lesson in ground.lessons]})
     ground = _as_begun(run, ground)
     plan = _forecast(settings, ground)
     names = " and ".join(budget.label for budget in ground.budgets)
@@ -179,7 +186,7 @@ def _done(run: RunFolder, budgets: tuple[Budget, ...]) -> dict[str, float]:
         for name in (f"{budget.label} search", f"{budget.label} finalists"):
             if run.result(name):
                 done[name] = run.seconds(name)
-        stages = (f"{budget.label} finalists", f"{budget.label} further finalists")
+        stages = (f"{budget.label} finalists", lighter_stage(budget), f"{budget.label} further finalists")
         finalists = [one for stage in stages for one in finalists_of(run.result(stage) or {"finalists": []})]
         for part, stage_of in (("distillation", distillation_stage), ("export", export_stage)):
             ended = [stage for stage in (stage_of(budget, one) for one in finalists) if run.result(stage)]
@@ -221,7 +228,8 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         tokens=ground.mean_tokens,
         batch_size=optimization.examples_per_step,
         copies=recipe.augment > 0,
-        learns=CONTROLLERS[method.controller].learns,
+        learnt=None if not method.learns else bool(ground.lessons),
+        trained=method.proxy != LEARNED,
     )
 
 
@@ -235,6 +243,12 @@ def _earlier_memory(run: RunFolder) -> dict[str, MemoryModel]:
     """What foretold memory at an earlier start of this run: measured anew it would bar other members."""
     stored = run.result(MEMORY) or {}
     return {precision: memory_model_from_json(model) for precision, model in stored.items()}
+
+
+def _earlier_lessons(run: RunFolder) -> list[Lesson] | None:
+    """What this run learnt from earlier searches as it began: they may have gone on since."""
+    stored = run.result(LESSONS)
+    return None if stored is None else [lesson_from_json(lesson) for lesson in stored["budgets"]]
 
 
 def _earlier_profile(run: RunFolder) -> Path | None:

@@ -12,7 +12,7 @@ from devices.workload import Workload
 from nas.budget import Budget
 from nas.limits import MEGABYTE, Limits
 from nas.memory import MemoryModel
-from nas.methods import METHODS
+from nas.methods import LEARNED, METHODS
 from nas.schedule import EFFORTS
 from runs.errors import UserError
 from runs.files import content_hash
@@ -40,6 +40,8 @@ class SearchSettings:
     method: str = "kd-nas"
     space: str = "hybrid"
     effort: str = "quick"
+    learn_from: tuple[Path, ...] = ()
+    """Run folders of earlier searches of the same data and space, for a method that learns from them."""
     max_parameters: int | None = None
     max_file_mb: float | None = None
     """Millions of bytes of the file that the target runs."""
@@ -59,7 +61,8 @@ class SearchSettings:
             raise UserError(f"--budget-ms is given twice with the same value ({', '.join(labels)}).")
         method, members, _ = METHODS[self.method], space(self.space), EFFORTS[self.effort]
         if method.preparation == "supernet":
-            members.require_transformers()
+            members.require_one_embedding()
+        self._check_learning()
         if self.max_parameters is not None and self.max_parameters < 1:
             raise UserError(f"--max-parameters is {self.max_parameters}: it must be a whole number of at least 1.")
         for option, most in (("--max-file-mb", self.max_file_mb), ("--max-memory-mb", self.max_memory_mb)):
@@ -67,6 +70,21 @@ class SearchSettings:
                 raise UserError(f"{option} is {most:g}: it must be a number above 0.")
         if self.target is not None:
             open_target(self.target).check(self.workload)
+
+    def _check_learning(self) -> None:
+        method = METHODS[self.method]
+        if method.proxy == LEARNED and not self.learn_from:
+            raise UserError(
+                f"--method {self.method} goes by what an earlier search of the same data found: name its run folder "
+                "with --learn-from, or choose another method."
+            )
+        if self.learn_from and not method.learns:
+            able = " or ".join(name for name in METHODS if METHODS[name].learns)
+            raise UserError(
+                f"--method {self.method} cannot learn from earlier searches: leave --learn-from away, or choose {able}."
+            )
+        if self.folder() in [Path(folder).absolute() for folder in self.learn_from]:
+            raise UserError(f"--learn-from names the search's own folder, {self.folder()}: give another --output.")
 
     def limits(self, precision: str, memory: MemoryModel | None = None) -> Limits:
         """What students may weigh, whose files have a precision; memory counts once a model of it is there."""
@@ -82,6 +100,7 @@ class SearchSettings:
             "max_file_mb": self.max_file_mb,
             "max_memory_mb": self.max_memory_mb,
             "precision_auto": self.precision_auto or None,
+            "learn_from": [str(Path(folder).absolute()) for folder in self.learn_from] or None,
         }
         asked = {name: value for name, value in later.items() if value is not None}
         return asked | {

@@ -5,8 +5,9 @@ import numpy as np
 from nas.members import Members
 from runs.errors import UserError
 from students.spec import StudentSpec
+from students.supernet import of_one_type
 
-MOST_TIMES = 4.0
+MOST_TIMES = 6.0
 """How many times the teacher's weights a supernet may have: training one takes 16 bytes a weight, and time likewise."""
 
 SAMPLED = 50
@@ -17,13 +18,15 @@ def supernet_work(members: Members, teacher: StudentSpec) -> float:
 
     Raises `UserError` for a space whose supernet would be too large; to be asked before anything is trained.
     """
-    whole, times = members.widest, members.widest.parameters() / teacher.parameters()
+    supernet = members.supernet
+    times = supernet.parameters() / teacher.parameters()
     if times > MOST_TIMES:
         raise UserError(
-            f"a supernet of the space {members.space.name} would have {whole.parameters() / 1e6:.0f} M weights, "
-            f"{times:.1f} times the teacher's: choose --method evolution, or a --space whose widest heads, layers and "
-            "feed-forwards are nearer to the teacher's."
+            f"a supernet of the space {members.space.name} would have {supernet.parameters() / 1e6:.0f} M weights, "
+            f"{times:.1f} times the teacher's: choose --method evolution, or a --space of fewer types of "
+            "layer, or whose widest heads, layers and feed-forwards are nearer to the teacher's."
         )
+    whole = of_one_type(supernet, 0)
     drawn = members.specs(members.space.sample(SAMPLED, np.random.default_rng(0)))
     between = float(np.mean([spec.flops(1, 64) for spec in drawn]))
     smallest = members.specs(members.space.enumerate_extremes()[:1])[0]

@@ -156,4 +156,15 @@ def tried_text(schedule: Mapping[str, float]) -> str:
     said = f"{schedule['candidates']} candidates in {schedule['episodes']} episodes, "
     if "supernet_steps" in schedule:
         return f"{said}parts of a supernet that was taught for {schedule['supernet_steps']} steps"
-    return f"{said}{schedule['steps']} steps each on {100 * schedule['subset']:.0f} % of the training data"
+    learnt = f"{schedule['learnt_from']} of earlier searches" if "learnt_from" in schedule else ""
+    if "steps" not in schedule:
+        return f"{said}foretold from {learnt}"
+    after = f", after {learnt}" if learnt else ""
+    return f"{said}{schedule['steps']} steps each on {100 * schedule['subset']:.0f} % of the training data{after}"
+
+
+def cut_text(schedule: Mapping[str, float]) -> str:
+    """What a student went through that came out slightly too slow, as the end of a sentence; empty for others."""
+    if "cut_steps" not in schedule:
+        return ""
+    return f", cut where it came out slightly too slow, and taught on for {schedule['cut_steps']} steps"

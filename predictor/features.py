@@ -5,15 +5,27 @@ of students needs each distinct block described once. Elements, weights and FLOP
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 
 from devices.workload import Precision, Workload
 from predictor.sharing import CYCLES_A_BYTE, Column, busiest_units, shared
-from students.operators import Activate, Attention, Depthwise, Gather, Norm, Operator, Product, operators
-from students.spec import Block
+from students.layer_types import Activation
+from students.operators import (
+    Activate,
+    Attention,
+    Depthwise,
+    Gather,
+    Norm,
+    Operator,
+    Product,
+    layer_operators,
+    operators,
+)
+from students.spec import Block, LayerBlock, TransformerLayer
 from students.table import ABSENT, BlockTable
 
 Matrix = npt.NDArray[np.float64]
@@ -180,24 +192,68 @@ FEATURES = (*BLOCK_TERMS, *WHOLE_TERMS, *SPLITS, SEQUENCE, BATCH)
 """Names of `feature_table`'s columns."""
 
 
+MANY = 1000
+"""Layers of one kind that are described at once, as columns of numbers; fewer are faster one by one."""
+
+LAYER_SIZES = ("heads", "qkv_width", "ffn_width")
+
+
 def block_terms(blocks: Sequence[Block], workload: Workload) -> tuple[Matrix, tuple[str, ...]]:
     """Terms [blocks, f], none negative, that add up over blocks, and their names (`BLOCK_TERMS`)."""
+    terms = np.zeros((len(blocks), len(BLOCK_TERMS)))
+    rest: Iterable[int] = range(len(blocks))
+    if len(blocks) >= MANY:
+        rest = _describe_layers(blocks, workload, terms)
     found: dict[type[Operator], tuple[list[int], list[Operator]]] = defaultdict(lambda: ([], []))
-    for number, block in enumerate(blocks):
-        for operator in operators(block, workload.batch_size, workload.sequence_length):
+    for number in rest:
+        for operator in operators(blocks[number], workload.batch_size, workload.sequence_length):
             owners, members = found[type(operator)]
             owners.append(number)
             members.append(operator)
-    terms = np.zeros((len(blocks), len(BLOCK_TERMS)))
     for kind, (owners, members) in found.items():
         for name, values in OPERATOR_TERMS[kind](_fields(kind, members), workload.threads).items():
-            terms[:, PLACES[name]] = np.bincount(owners, weights=values, minlength=len(blocks))
+            terms[:, PLACES[name]] += np.bincount(owners, weights=values, minlength=len(blocks))
     return terms, BLOCK_TERMS
 
 
+def _describe_layers(blocks: Sequence[Block], workload: Workload, terms: Matrix) -> list[int]:
+    """Fill in the rows of transformer layers of which there are many alike but for their sizes; the other rows' places.
+
+    An operator of all of them is one operator whose sizes are columns. Sums are taken in the order of the operators, as
+    for one layer.
+    """
+    rest: list[int] = []
+    alike: dict[tuple[bool, Activation], list[tuple[int, int, TransformerLayer]]] = defaultdict(list)
+    for number, block in enumerate(blocks):
+        if isinstance(block, LayerBlock) and isinstance(block.layer, TransformerLayer):
+            alike[block.first_only, block.layer.activation].append((number, block.hidden_width, block.layer))
+        else:
+            rest.append(number)
+    for (first_only, activation), members in alike.items():
+        numbers, widths, layers = zip(*members, strict=True)
+        if len(numbers) < MANY:
+            rest += numbers
+            continue
+        sizes = {name: np.array([getattr(layer, name) for layer in layers]) for name in LAYER_SIZES}
+        hidden = np.array(widths)
+        made = workload.batch_size if first_only else workload.batch_size * workload.sequence_length
+        describe = layer_operators.dispatch(TransformerLayer)
+        columns = SimpleNamespace(**sizes, activation=activation)
+        summed = np.zeros((len(BLOCK_TERMS), len(numbers)))
+        for operator in describe(columns, hidden, workload.batch_size, workload.sequence_length, made):
+            fields = {name: np.broadcast_to(value, len(numbers)) for name, value in operator._asdict().items()}
+            for name, values in OPERATOR_TERMS[type(operator)](_as_floats(fields), workload.threads).items():
+                summed[PLACES[name]] += values
+        terms[list(numbers)] = summed.T
+    return rest
+
+
 def _fields(kind: type[Operator], members: Sequence[Operator]) -> Fields:
-    columns = {name: np.array(values) for name, values in zip(kind._fields, zip(*members, strict=True), strict=True)}
-    return {name: values.astype(np.float64) if values.dtype.kind == "i" else values for name, values in columns.items()}
+    return _as_floats(dict(zip(kind._fields, map(np.array, zip(*members, strict=True)), strict=True)))
+
+
+def _as_floats(fields: Fields) -> Fields:
+    return {name: values.astype(np.float64) if values.dtype.kind == "i" else values for name, values in fields.items()}
 
 
 def tree_columns(

@@ -36,6 +36,10 @@ class RunFolder:
         stage = self._record["stages"].get(name)
         return None if stage is None else copy.deepcopy(stage["result"])
 
+    def stages(self) -> list[str]:
+        """The names of the stages that have ended, in that order."""
+        return list(self._record["stages"])
+
     def seconds(self, name: str) -> float:
         """How long the attempt that ended stage `name` took, in seconds; 0 while it has not ended."""
         stage = self._record["stages"].get(name)
@@ -91,6 +95,19 @@ def open_run(path: Path | str, kind: str, settings: dict[str, Any]) -> Iterator[
         lock.release()
 
 
+def read_run(path: Path | str, kind: str, option: str) -> RunFolder:
+    """The run `kind` in folder `path` as it stands, to be looked at alone: it is neither locked nor written to.
+
+    Raises `UserError`, which names the `option` that asked for it, where there is none.
+    """
+    path = Path(path).absolute()
+    if not (path / RUN_FILE).is_file():
+        raise UserError(f"{option} names {path}, which is no run folder: it holds no {RUN_FILE}.")
+    record = read_json(path / RUN_FILE, "run file")
+    _check_record(path, record, kind, f"give {option} another folder")
+    return RunFolder(path, record)
+
+
 def _read_record(path: Path, kind: str, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The folder's run.json, checked; None where the folder is missing or still empty."""
     if path.exists() and not path.is_dir():
@@ -101,16 +118,8 @@ def _read_record(path: Path, kind: str, settings: dict[str, Any]) -> dict[str, A
                 f"the folder {path} belongs to something else: it holds files but no {RUN_FILE}; give another --output."
             )
         return None
-    record = read_json(path / RUN_FILE, "run file")
-    if not isinstance(record, dict) or not {"kind", "schema", "settings", "stages"} <= record.keys():
-        raise UserError(f"{path / RUN_FILE} is not a run file of tailorbird: give another --output.")
-    if record["schema"] != SCHEMA:
-        raise UserError(
-            f"{path / RUN_FILE} has schema {record['schema']}, this version reads {SCHEMA}: continue it with the "
-            "version of tailorbird that began it, or give another --output."
-        )
-    if record["kind"] != kind:
-        raise UserError(f"the folder {path} is one of kind {record['kind']!r}, not {kind!r}: give another --output.")
+    record: dict[str, Any] = read_json(path / RUN_FILE, "run file")
+    _check_record(path, record, kind, "give another --output")
     difference = _first_difference(record["settings"], settings)
     if difference is not None:
         raise UserError(
@@ -118,6 +127,19 @@ def _read_record(path: Path, kind: str, settings: dict[str, Any]) -> dict[str, A
             "another --output."
         )
     return record
+
+
+def _check_record(path: Path, record: Any, kind: str, remedy: str) -> None:
+    """Raise `UserError` for a run.json that is none of this kind and schema."""
+    if not isinstance(record, dict) or not {"kind", "schema", "settings", "stages"} <= record.keys():
+        raise UserError(f"{path / RUN_FILE} is not a run file of tailorbird: {remedy}.")
+    if record["schema"] != SCHEMA:
+        raise UserError(
+            f"{path / RUN_FILE} has schema {record['schema']}, this version reads {SCHEMA}: use the version of "
+            f"tailorbird that began it, or {remedy}."
+        )
+    if record["kind"] != kind:
+        raise UserError(f"the folder {path} is one of kind {record['kind']!r}, not {kind!r}: {remedy}.")
 
 
 def _is_ours(name: str) -> bool:

@@ -6,11 +6,13 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from students.space_file import Choices
+from students.space_file import AS_HIDDEN, Choices
 
 Codes = npt.NDArray[np.int64]
 
-SHARED_GENES = ("layers", "hidden", "activation")
+COMMON_GENES = ("layers", "hidden", "activation")
+OTHER_COMMON_GENES = ("embedding", "sharing")
+"""Those of the whole student that few spaces have: where there is but one choice there is no gene."""
 LAYER_GENES = ("heads", "qkv", "ffn")
 TYPE_GENE = "type"
 
@@ -19,10 +21,10 @@ TYPE_GENE = "type"
 class CodeSpace:
     """The integer side of a search space, without specs.
 
-    A code is a row of gene values, each an index into that gene's choices: layers, hidden, activation, then heads, qkv
-    and ffn, and the type where there are several, once if all layers are alike, else once a layer. Genes of layers
-    beyond the depth are 0, and so are heads and qkv of a layer without attention, so that every member has exactly one
-    code.
+    A code is a row of gene values, each an index into that gene's choices: layers, hidden, activation, and embedding
+    and sharing where there are several, then heads, qkv and ffn, and the type where there are several, once if all
+    layers are alike, else once a layer. Genes of layers beyond the depth are 0, and so are heads and qkv of a layer
+    without attention; layers with the same weights have the same genes; so that every member has exactly one code.
     """
 
     name: str
@@ -37,8 +39,19 @@ class CodeSpace:
     def genes(self) -> tuple[str, ...]:
         """The name of each column of a code."""
         if self.choices.alike:
-            return SHARED_GENES + self.layer_genes
-        return SHARED_GENES + tuple(f"layer{n}.{gene}" for n in range(self.slots) for gene in self.layer_genes)
+            return self.common_genes + self.layer_genes
+        return self.common_genes + tuple(f"layer{n}.{gene}" for n in range(self.slots) for gene in self.layer_genes)
+
+    @cached_property
+    def common_genes(self) -> tuple[str, ...]:
+        """The genes of the whole student, which come first."""
+        return COMMON_GENES + tuple(name for name in OTHER_COMMON_GENES if len(getattr(self.choices, name)) > 1)
+
+    def common(self, codes: Codes, name: str) -> npt.NDArray[np.int64]:
+        """A gene of the whole student, [n]; 0 where the space has but one choice."""
+        if name not in self.common_genes:
+            return np.zeros(len(codes), dtype=np.int64)
+        return codes[:, self.common_genes.index(name)]
 
     @property
     def layer_genes(self) -> tuple[str, ...]:
@@ -55,7 +68,7 @@ class CodeSpace:
         """How many choices each gene has."""
         choices = self.choices
         layer = (len(choices.heads), len(choices.qkv), len(choices.ffn), len(choices.types))[: len(self.layer_genes)]
-        return (len(choices.layers), len(choices.hidden), len(choices.activation)) + layer * self.slots
+        return tuple(len(getattr(choices, name)) for name in self.common_genes) + layer * self.slots
 
     @cached_property
     def qkv_widths(self) -> npt.NDArray[np.int64]:
@@ -71,6 +84,36 @@ class CodeSpace:
         return widths
 
     @cached_property
+    def embedding_widths(self) -> npt.NDArray[np.int64]:
+        """Channels of the words, [hidden, embedding]; 0 where they are not fewer than the hidden state's."""
+        hidden, embedding = np.array(self.choices.hidden)[:, None], np.array(self.choices.embedding)
+        return np.where(embedding == AS_HIDDEN, hidden, np.where(embedding < hidden, embedding, 0))
+
+    @cached_property
+    def _sharing_possible(self) -> npt.NDArray[np.bool_]:
+        """Whether so many layers can share where there are so many, [layers, sharing]."""
+        found: npt.NDArray[np.bool_] = np.array(self.choices.sharing) <= np.array(self.choices.layers)[:, None]
+        return found
+
+    def owners(self, codes: Codes) -> npt.NDArray[np.int64]:
+        """The layer whose weights each layer has, [n, most layers]; of those beyond the depth, of no meaning."""
+        groups = np.array(self.choices.sharing)[self.common(codes, "sharing")][:, None]
+        places = np.arange(max(self.choices.layers))
+        owners: npt.NDArray[np.int64] = places - places % groups
+        return owners
+
+    @property
+    def _in_groups(self) -> bool:
+        """Whether layers that may differ must not where they share weights."""
+        return max(self.choices.sharing) > 1 and not self.choices.alike
+
+    def _group(self, codes: Codes) -> None:
+        """Give each layer the genes of the one whose weights it has, in place."""
+        if self._in_groups:
+            layers = self.layer_view(codes)
+            layers[...] = np.take_along_axis(layers, self.owners(codes)[..., None], axis=1)
+
+    @cached_property
     def _pair_shares(self) -> npt.NDArray[np.float64]:
         """Cumulative probability of each (heads, qkv) pair in one row a hidden width, invalid pairs left out."""
         weights = np.outer(np.ones(len(self.choices.heads)), np.array([rule.weight for rule in self.choices.qkv]))
@@ -82,13 +125,19 @@ class CodeSpace:
     def size(self) -> int:
         """The exact number of members."""
         pairs = [int(count) for count in (self.qkv_widths > 0).sum(axis=(1, 2))]
-        powers: tuple[int, ...] = (1,) * len(self.choices.layers) if self.choices.alike else self.choices.layers
+        groups = [
+            1 if self.choices.alike else -(-depth // sharing)
+            for depth in self.choices.layers
+            for sharing in self.choices.sharing
+            if sharing <= depth
+        ]
+        embeddings = [int(count) for count in (self.embedding_widths > 0).sum(axis=1)]
         ffn, types = len(self.choices.ffn), self.choices.types
         bodies: list[int] = []
-        for count in pairs:
+        for count, words in zip(pairs, embeddings, strict=True):
             any_layer = ffn * sum(count if form.attends else 1 for form in types)
             last = ffn * count * sum(form.attends for form in types) if self.choices.attention_last else any_layer
-            bodies += [any_layer ** (power - 1) * last for power in powers]
+            bodies += [words * any_layer ** (each - 1) * last for each in groups]
         return len(self.choices.activation) * sum(bodies)
 
     def depths(self, codes: Codes) -> npt.NDArray[np.int64]:
@@ -97,7 +146,7 @@ class CodeSpace:
 
     def layer_view(self, codes: Codes) -> Codes:
         """[n, slots, layer genes] onto the layer genes."""
-        return codes[:, len(SHARED_GENES) :].reshape(len(codes), self.slots, len(self.layer_genes))
+        return codes[:, len(self.common_genes) :].reshape(len(codes), self.slots, len(self.layer_genes))
 
     @cached_property
     def _attending(self) -> npt.NDArray[np.bool_]:
@@ -135,8 +184,9 @@ class CodeSpace:
         ever meet the uniform students that people build by hand.
         """
         codes = np.zeros((n, len(self.genes)), dtype=np.int64)
-        for gene, count in enumerate(self.cardinalities[: len(SHARED_GENES)]):
+        for gene, count in enumerate(self.cardinalities[: len(COMMON_GENES)]):
             codes[:, gene] = rng.integers(count, size=n)
+        self._draw_other_common(codes, rng, np.ones(n, dtype=np.bool_))
         layers = self.layer_view(codes)
         layers[..., :2] = self.draw_pairs(np.repeat(codes[:, 1], self.slots), rng).reshape(n, self.slots, 2)
         layers[..., 2] = rng.integers(len(self.choices.ffn), size=(n, self.slots))
@@ -144,10 +194,24 @@ class CodeSpace:
             layers[..., -1] = self.draw_types((n, self.slots), rng)
         same = rng.random(n) < self.choices.alike_share
         layers[same] = layers[same, :1]
+        self._group(codes)
         self._let_the_last_attend(codes, rng)
         layers[~self.used(codes)] = 0
         layers[~self.attends(codes), :2] = 0
         return codes
+
+    def _draw_other_common(self, codes: Codes, rng: np.random.Generator, rows: npt.NDArray[np.bool_]) -> None:
+        """Draw embedding and sharing, in place, of the marked rows [n] and of those that have none that is possible."""
+        for name, possible in self._possible(codes).items():
+            place = self.common_genes.index(name)
+            drawn = np.argmax(rng.random(possible.shape) * possible, axis=1)
+            again = rows | ~possible[np.arange(len(codes)), codes[:, place]]
+            codes[:, place] = np.where(again, drawn, codes[:, place])
+
+    def _possible(self, codes: Codes) -> dict[str, npt.NDArray[np.bool_]]:
+        """Which values embedding and sharing may have by hidden width and depth, [n, values], where there are genes."""
+        tables = {"embedding": (self.embedding_widths > 0)[codes[:, 1]], "sharing": self._sharing_possible[codes[:, 0]]}
+        return {name: tables[name] for name in self.common_genes[len(COMMON_GENES) :]}
 
     def draw_types(self, shape: tuple[int, ...], rng: np.random.Generator, attending: bool = False) -> Codes:
         """Genes of types, by the file's weights, of all or of those with attention."""
@@ -168,9 +232,12 @@ class CodeSpace:
         if not len(rows):
             return
         last = self.used(codes)[rows].sum(axis=1) - 1
+        if self._in_groups:
+            last = self.owners(codes[rows])[np.arange(len(rows)), last]
         layers = self.layer_view(codes)
         layers[rows, last, -1] = self.draw_types((len(rows),), rng, attending=True)
         layers[rows, last, :2] = self.draw_pairs(codes[rows, 1], rng)
+        self._group(codes)
 
     def valid(self, codes: Codes) -> npt.NDArray[np.bool_]:
         """Which rows are the code of a member, [n]."""
@@ -180,6 +247,11 @@ class CodeSpace:
         layers = self.layer_view(checked)
         possible = np.where(self.attends(checked), self.widths(checked) > 0, ~layers[..., :2].any(axis=2))
         inside &= np.all(np.where(self.used(checked), possible, ~layers.any(axis=2)), axis=1)
+        for name, allowed in self._possible(checked).items():
+            inside &= allowed[np.arange(len(checked)), self.common(checked, name)]
+        if self._in_groups:
+            first = np.take_along_axis(layers, self.owners(checked)[..., None], axis=1)
+            inside &= np.all((layers == first).all(axis=2) | ~self.used(checked), axis=1)
         return inside & ~self.lacking(checked)
 
     def widths(self, codes: Codes) -> npt.NDArray[np.int64]:

@@ -1,11 +1,12 @@
 """Steps through a space: mutation, crossover, its smallest members, and the neighbours one step smaller."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from students.codes import LAYER_GENES, SHARED_GENES, Codes, CodeSpace
+from students.codes import COMMON_GENES, LAYER_GENES, Codes, CodeSpace
 
 SMALLEST_WIDTHS = 2
 """How many of the narrowest hidden widths count as extremes: the very narrowest is not always the fastest."""
@@ -30,10 +31,10 @@ class VariedSpace(CodeSpace):
         filled = self._fill(codes, rng)
         mutated = np.where(rng.random(codes.shape) < rate, fresh, filled)
         # A neighbour's step must start from the layer that is copied up, not from the 0 of an empty slot.
-        mutated[:, len(SHARED_GENES) :] = np.where(
+        mutated[:, len(self.common_genes) :] = np.where(
             np.repeat(self.used(codes), len(self.layer_genes), axis=1),
-            mutated[:, len(SHARED_GENES) :],
-            filled[:, len(SHARED_GENES) :],
+            mutated[:, len(self.common_genes) :],
+            filled[:, len(self.common_genes) :],
         )
         return self._repair(mutated, rng)
 
@@ -42,10 +43,11 @@ class VariedSpace(CodeSpace):
 
         Of each member the depth changes by 1 with probability 0.25, the hidden width by 1 place with 0.5, the
         feed-forward by up to 2 with 0.5, and heads or queries by up to 2 with 0.25. Where layers differ such a step is
-        taken by one of them or, half the time, by all (ours). Activations stay; a type is drawn again with 0.25 (ours).
+        taken by one of them or, half the time, by all (ours). Activations stay; a type is drawn again with 0.25, and
+        embedding and sharing change by 1 place with 0.25 (ours).
         """
         stepped = self._fill(codes, rng)
-        shared, layers = stepped[:, : len(SHARED_GENES)], self.layer_view(stepped)
+        shared, layers = stepped[:, : len(self.common_genes)], self.layer_view(stepped)
         n = len(codes)
 
         def drawn(chance: float, most: int) -> npt.NDArray[np.int64]:
@@ -55,7 +57,12 @@ class VariedSpace(CodeSpace):
 
         shared[:, 0] += drawn(0.25, 1)
         shared[:, 1] += drawn(0.5, 1)
-        one = np.arange(self.slots) == rng.integers(0, self.used(codes).sum(axis=1))[:, None]
+        for place in range(len(COMMON_GENES), len(self.common_genes)):
+            stepped[:, place] += drawn(0.25, 1)
+        chosen = rng.integers(0, self.used(codes).sum(axis=1))
+        if self._in_groups:
+            chosen = self.owners(codes)[np.arange(n), chosen]
+        one = np.arange(self.slots) == chosen[:, None]
         takes = one | (rng.random(n) < 0.5)[:, None]
         layers[..., 2] += takes * drawn(0.5, 2)[:, None]
         attention = drawn(0.25, 2)[:, None] * takes
@@ -81,14 +88,17 @@ class VariedSpace(CodeSpace):
             # The same for all of a member, so that layers that are alike stay so.
             drawn = self.draw_pairs(codes[:, 1], rng)[:, None]
             layers[..., :2] = np.where(nothing[..., None], drawn, layers[..., :2])
-        return np.concatenate([codes[:, : len(SHARED_GENES)], layers.reshape(len(codes), -1)], axis=1)
+        return np.concatenate([codes[:, : len(self.common_genes)], layers.reshape(len(codes), -1)], axis=1)
 
     def _repair(self, codes: Codes, rng: np.random.Generator) -> Codes:
         """Draw again what the hidden width forbids, and empty what has no meaning."""
         codes = np.ascontiguousarray(codes)
+        self._draw_other_common(codes, rng, np.zeros(len(codes), dtype=np.bool_))
+        self._group(codes)
         layers, used = self.layer_view(codes), self.used(codes)
         rows, slots = np.nonzero(used & self.attends(codes) & (self.widths(codes) == 0))
         layers[rows, slots, :2] = self.draw_pairs(codes[rows, 1], rng)
+        self._group(codes)
         self._let_the_last_attend(codes, rng)
         layers[~used] = 0
         layers[~self.attends(codes), :2] = 0
@@ -104,17 +114,25 @@ class VariedSpace(CodeSpace):
         types = np.arange(len(self.choices.types))
         # Where the last layer must attend, it does so beneath whatever is below it.
         lasts = np.flatnonzero([form.attends for form in self.choices.types]) if self.choices.attention_last else [0]
-        sizes = (len(types), hidden, activations, heads, rules, len(lasts))
+        # A last layer that shares its weights has others beneath it that must attend too; a deeper one may have fewer.
+        depths = len(self.choices.layers) if self._in_groups and self.choices.attention_last else 1
+        others = self.cardinalities[len(COMMON_GENES) : len(self.common_genes)]
+        sizes = (len(types), hidden, activations, heads, rules, len(lasts), depths, *others)
         grid = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), axis=-1).reshape(-1, len(sizes))
         codes = np.zeros((len(grid), len(self.genes)), dtype=np.int64)
         codes[:, 1:3] = grid[:, 1:3]
+        codes[:, 0] = grid[:, 6]
+        codes[:, len(COMMON_GENES) : len(self.common_genes)] = grid[:, 7:]
         layers = self.layer_view(codes)
         layers[:, :, :2] = grid[:, None, 3:5]
         if self.typed:
             layers[:, :, -1] = grid[:, None, 0]
             if self.choices.attention_last:
                 last = self.used(codes).sum(axis=1) - 1
-                layers[np.arange(len(codes)), last, -1] = np.asarray(lasts)[grid[:, -1]]
+                if self._in_groups:
+                    last = self.owners(codes)[np.arange(len(codes)), last]
+                layers[np.arange(len(codes)), last, -1] = np.asarray(lasts)[grid[:, 5]]
+            self._group(codes)
             layers[~self.attends(codes), :2] = 0
         layers[~self.used(codes)] = 0
         return np.unique(codes[self.valid(codes)], axis=0)
@@ -140,7 +158,7 @@ class VariedSpace(CodeSpace):
         grown = []
         for slot in np.flatnonzero(self.used(code[None])[0]):
             for gene in ("heads", "ffn"):
-                place = len(SHARED_GENES) + int(slot) * len(self.layer_genes) + LAYER_GENES.index(gene)
+                place = len(self.common_genes) + int(slot) * len(self.layer_genes) + LAYER_GENES.index(gene)
                 grown += self._step_up(code, place)
         found = np.array(grown, dtype=np.int64).reshape(-1, len(self.genes))
         found = found[(self._head_widths(found) == self._head_widths(code[None])).all(axis=1)]
@@ -155,21 +173,33 @@ class VariedSpace(CodeSpace):
 
     def _step_up(self, code: Codes, place: int) -> list[npt.NDArray[np.int64]]:
         """The nearest valid code with a greater value in one place, if there is one."""
-        for value in range(int(code[place]) + 1, self.cardinalities[place]):
-            higher = code.copy()
-            higher[place] = value
-            if self.valid(higher[None])[0]:
-                return [higher]
-        return []
+        return self._stepped(code, place, range(int(code[place]) + 1, self.cardinalities[place]))
 
     def _step_down(self, code: Codes, place: int) -> list[npt.NDArray[np.int64]]:
         """The nearest valid code with a smaller value in one place, if there is one."""
-        for value in range(int(code[place]) - 1, -1, -1):
-            lower = code.copy()
-            lower[place] = value
-            if self.valid(lower[None])[0]:
-                return [lower]
+        return self._stepped(code, place, range(int(code[place]) - 1, -1, -1))
+
+    def _stepped(self, code: Codes, place: int, values: Iterable[int]) -> list[npt.NDArray[np.int64]]:
+        """The code with the first of the values in one place that makes another valid one, if one does."""
+        for value in values:
+            other = code.copy()
+            other[place] = value
+            self._settle(other[None])
+            if self.valid(other[None])[0] and (other != code).any():
+                return [other]
         return []
+
+    def _settle(self, codes: Codes) -> None:
+        """After a smaller step, in place: the most that is still possible of embedding and sharing, layers that share
+        their weights alike."""
+        for name, possible in self._possible(codes).items():
+            place = self.common_genes.index(name)
+            most = possible.shape[1] - 1 - np.argmax(possible[:, ::-1], axis=1)
+            fits = possible[np.arange(len(codes)), codes[:, place]]
+            codes[:, place] = np.where(fits, codes[:, place], most)
+        if self._in_groups:
+            self._group(codes)
+            self.layer_view(codes)[~self.used(codes)] = 0
 
     def _shallower(self, code: Codes) -> list[npt.NDArray[np.int64]]:
         """The next smaller depth: all layers alike, or with any one stretch of neighbouring layers taken out."""
@@ -178,6 +208,7 @@ class VariedSpace(CodeSpace):
         lower = code.copy()
         lower[0] -= 1
         if self.choices.alike:
+            self._settle(lower[None])
             return [lower]
         depth, kept = self.choices.layers[code[0]], self.choices.layers[lower[0]]
         removed = depth - kept
@@ -186,5 +217,7 @@ class VariedSpace(CodeSpace):
         for start in range(kept + 1):
             rest = np.delete(layers, np.s_[start : start + removed], axis=0)
             padded = np.concatenate([rest, np.zeros((removed, len(self.layer_genes)), dtype=np.int64)])
-            results.append(np.concatenate([lower[: len(SHARED_GENES)], padded.reshape(-1)]))
+            shallower = np.concatenate([lower[: len(self.common_genes)], padded.reshape(-1)])
+            self._settle(shallower[None])
+            results.append(shallower)
         return results

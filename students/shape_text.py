@@ -8,7 +8,10 @@ from students.spec import BottleneckLayer, StudentSpec
 
 
 def shape_text(spec: StudentSpec) -> str:
-    """`5 layers × 384, heads 5–9, FFN 1200`: ranges where layers differ, and how many are of another type."""
+    """`5 layers × 384, heads 5–9, FFN 1200`: ranges where layers differ, and how many are of another type.
+
+    Layers that share their weights, and words narrower than the hidden state, are told where there are any.
+    """
     counted = Counter(layer.type for layer in spec.layers)
     others = [f"{count} {kind}" for kind, count in counted.items() if kind != TransformerLayer.type]
     types = f" ({', '.join(others)})" if others else ""
@@ -16,7 +19,10 @@ def shape_text(spec: StudentSpec) -> str:
     attention = f"heads {_span(heads)}, " if heads else ""
     plural = "" if len(spec.layers) == 1 else "s"
     ffn = _span(layer.ffn_width for layer in spec.layers)
-    return f"{len(spec.layers)} layer{plural} × {spec.hidden_width}{types}, {attention}FFN {ffn}"
+    words = f", words {spec.embedding_width}" if spec.embedding_width != spec.hidden_width else ""
+    own = len(set(spec.owners))
+    shared = f", weights of {own}" if own < len(spec.layers) else ""
+    return f"{len(spec.layers)} layer{plural} × {spec.hidden_width}{types}{shared}{words}, {attention}FFN {ffn}"
 
 
 def _span(values: Iterable[int]) -> str:

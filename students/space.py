@@ -8,17 +8,18 @@ import numpy as np
 
 from runs.errors import UserError
 from runs.registry import Registry, unknown_name
-from students.codes import Codes
+from students.codes import COMMON_GENES, Codes
 from students.moves import VariedSpace
 from students.space_blocks import Surroundings, space_blocks
-from students.space_file import read_space_file
+from students.space_file import AS_HIDDEN, read_space_file
 from students.spec import BottleneckLayer, Head, Layer, StudentSpec, TransformerLayer, layer_text
+from students.supernet import enveloping
 from students.table import BlockTable
 
 
 @dataclass(frozen=True)
 class SearchSpace(VariedSpace):
-    """A space over students whose embedding is as wide as the hidden state.
+    """A space over students.
 
     Predictors, proxies and controllers work on its codes (`CodeSpace`); specs are made of the chosen few.
     """
@@ -29,14 +30,22 @@ class SearchSpace(VariedSpace):
         return cls(path.stem, read_space_file(path))
 
     def table(
-        self, codes: Codes, *, vocabulary_size: int, maximum_positions: int, token_types: int, head: Head
+        self,
+        codes: Codes,
+        *,
+        vocabulary_size: int,
+        maximum_positions: int,
+        token_types: int,
+        head: Head,
+        once: bool = False,
     ) -> BlockTable:
         """Many codes at once, each as its blocks; says the same as `BlockTable.from_specs(self.decode(codes, …))`.
 
-        Tables of one space have one list of blocks, whatever the codes.
+        With `once`, of layers that share their weights the first alone: what is stored. Tables of one space have one
+        list of blocks, whatever the codes.
         """
         around = Surroundings(vocabulary_size, maximum_positions, token_types, head)
-        return space_blocks(self, around).table(self, codes)
+        return space_blocks(self, around).table(self, codes, once)
 
     def decode(
         self, codes: Codes, *, vocabulary_size: int, maximum_positions: int, token_types: int, head: Head
@@ -47,6 +56,8 @@ class SearchSpace(VariedSpace):
             raise UserError(f"row {int(np.argmin(self.valid(codes)))} is not a code of the space {self.name}.")
         specs = []
         widths, layers, depths = self.widths(codes), self.layer_view(codes), self.depths(codes)
+        embeddings = self.embedding_widths[codes[:, 1], self.common(codes, "embedding")]
+        owners = self.owners(codes)
         for row, code in enumerate(codes):
             hidden, activation = self.choices.hidden[code[1]], self.choices.activation[code[2]]
             slots = range(self.slots) if self.choices.alike else range(int(depths[row]))
@@ -61,29 +72,43 @@ class SearchSpace(VariedSpace):
                 for slot in slots
             ]
             stack = tuple(shapes * int(depths[row]) if self.choices.alike else shapes)
-            specs.append(StudentSpec(hidden, hidden, stack, vocabulary_size, maximum_positions, token_types, head))
+            rest = (vocabulary_size, maximum_positions, token_types, head)
+            sharing = tuple(owners[row, : len(stack)].tolist())
+            specs.append(StudentSpec(int(embeddings[row]), hidden, stack, *rest, sharing=sharing))
         return specs
 
-    def widest(self, *, vocabulary_size: int, maximum_positions: int, token_types: int, head: Head) -> StudentSpec:
-        """The smallest spec that every member is a part of (`students.leading`); it need not be a member itself.
+    def supernet(self, *, vocabulary_size: int, maximum_positions: int, token_types: int, head: Head) -> StudentSpec:
+        """What every member is a part of (`students.supernet`): at each place one layer of each type, as large as any,
+        those with attention first.
 
-        Raises `UserError` for a space with layers of other types than transformers, which have no parts.
+        Where all layers are transformers it is the smallest such spec; it need not be a member itself. Raises
+        `UserError` for a space that `require_one_embedding` refuses.
         """
-        self.require_transformers()
+        self.require_one_embedding()
         hidden, heads = max(self.choices.hidden), max(self.choices.heads)
         head_width = int((self.qkv_widths // np.array(self.choices.heads)[:, None]).max())
-        layer = TransformerLayer(heads, heads * head_width, max(self.choices.ffn), self.choices.activation[0])
-        layers = (layer,) * max(self.choices.layers)
-        return StudentSpec(hidden, hidden, layers, vocabulary_size, maximum_positions, token_types, head)
+        rest = (heads, heads * head_width, max(self.choices.ffn), self.choices.activation[0])
+        layers: dict[str, list[Layer]] = {}
+        for form in sorted(self.choices.types, key=lambda form: not form.attends):
+            layers.setdefault(form.type, []).append(form.layer(hidden, *rest))
+        place = tuple(enveloping(of_type) for of_type in layers.values())
+        stack = place * max(self.choices.layers)
+        words = int(self.embedding_widths.max())
+        return StudentSpec(words, hidden, stack, vocabulary_size, maximum_positions, token_types, head)
 
-    def require_transformers(self) -> None:
-        """Raise `UserError` where a supernet could not hold the space's layers."""
-        for form in self.choices.types:
-            if form.type != TransformerLayer.type:
-                raise UserError(
-                    f"the space {self.name} has layers of type {form.type}, and a supernet's are transformers alone: "
-                    "choose a method without a supernet, or a space of transformers."
-                )
+    @property
+    def narrow_words(self) -> bool:
+        """Whether every member has words with fewer channels than its layers, and so a projection after them."""
+        return AS_HIDDEN not in self.choices.embedding
+
+    def require_one_embedding(self) -> None:
+        """Raise `UserError` where some members have a projection after their words and others none, which no supernet
+        holds."""
+        if not self.narrow_words and len(self.choices.embedding) > 1:
+            raise UserError(
+                f"the space {self.name} has words as wide as the hidden state and narrower ones, which no supernet "
+                "holds: choose a method without a supernet, or a space with one of the two."
+            )
 
     def encode(self, specs: Sequence[StudentSpec]) -> Codes:
         """The code of each spec, [n, genes]; a spec outside the space raises `UserError` that says why."""
@@ -95,18 +120,29 @@ class SearchSpace(VariedSpace):
     def _encode_one(self, spec: StudentSpec) -> Codes:
         shapes = spec.layers
         first = shapes[0]
-        self._require(spec.sharing is None, "its layers share weights")
-        self._require(spec.embedding_width == spec.hidden_width, "its embedding is not as wide as its hidden state")
         self._require(len({layer.activation for layer in spec.layers}) == 1, "its activations differ between layers")
         if self.choices.alike:
             self._require(all(layer == first for layer in spec.layers), "its layers differ")
         hidden = self._index("hidden", spec.hidden_width)
         code = [self._index("layers", len(spec.layers)), hidden, self._index("activation", first.activation)]
+        code += self._other_common(spec, hidden)
         for layer in shapes[: self.slots]:
             code += self._layer_code(layer, hidden)
         row = np.array(code + [0] * (len(self.genes) - len(code)), dtype=np.int64)
         self._require(not self.lacking(row[None])[0], "its last layer has no attention")
         return row
+
+    def _other_common(self, spec: StudentSpec, hidden: int) -> list[int]:
+        """The genes of embedding and sharing, where there are any."""
+        embeddings = np.flatnonzero(self.embedding_widths[hidden] == spec.embedding_width)
+        self._require(len(embeddings) > 0, f"its embedding has {spec.embedding_width} channels")
+        owners = [
+            tuple(layer - layer % count for layer in range(len(spec.layers))) if count <= len(spec.layers) else None
+            for count in self.choices.sharing
+        ]
+        self._require(spec.owners in owners, "its layers share weights in another way")
+        found = {"embedding": int(embeddings[0]), "sharing": owners.index(spec.owners)}
+        return [found[name] for name in self.common_genes[len(COMMON_GENES) :]]
 
     def _layer_code(self, layer: Layer, hidden: int) -> list[int]:
         heads = rule = 0

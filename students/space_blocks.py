@@ -30,10 +30,13 @@ class SpaceBlocks:
     """[first only, hidden, activation, heads, qkv, ffn], and the type where there are several; `ABSENT` where no such
     layer may be."""
     ends: Numbers
-    """Embedding and head by hidden width, [hidden, 2]; `ABSENT` for a head that has no block."""
+    """Embedding and head by hidden width and embedding, [hidden, embedding, 2]; `ABSENT` where there is none."""
 
-    def table(self, space: CodeSpace, codes: Codes) -> BlockTable:
-        """Codes of members [n, genes] → their blocks: embedding, layers up to the greatest depth, head."""
+    def table(self, space: CodeSpace, codes: Codes, once: bool = False) -> BlockTable:
+        """Codes of members [n, genes] → their blocks: embedding, layers up to the greatest depth, head.
+
+        With `once`, of layers that share their weights the first alone.
+        """
         depths = space.depths(codes)
         slots = np.arange(int(depths.max(initial=1)))
         steps = np.cumprod([1, *self.layers.shape[:0:-1]])[::-1]
@@ -42,8 +45,11 @@ class SpaceBlocks:
         places = places + (codes[:, 1:2] * steps[1] + codes[:, 2:3] * steps[2])
         places += (slots == depths[:, None] - 1) * steps[0]
         index = np.full((len(codes), len(slots) + 2), ABSENT, dtype=np.int32)
-        index[:, [0, -1]] = self.ends[codes[:, 1]]
-        np.copyto(index[:, 1:-1], self.layers.reshape(-1)[places], where=slots < depths[:, None])
+        index[:, [0, -1]] = self.ends[codes[:, 1], space.common(codes, "embedding")]
+        held = slots < depths[:, None]
+        if once and max(space.choices.sharing) > 1:
+            held &= space.owners(codes)[:, : len(slots)] == slots
+        np.copyto(index[:, 1:-1], self.layers.reshape(-1)[places], where=held)
         return BlockTable(self.blocks, index)
 
 
@@ -59,11 +65,19 @@ def space_blocks(space: CodeSpace, around: Surroundings) -> SpaceBlocks:
         blocks.append(block)
         return len(blocks) - 1
 
-    ends = np.full((len(choices.hidden), 2), ABSENT, dtype=np.int32)
-    for place, hidden in enumerate(choices.hidden):
-        sizes = HeadSizes(hidden, hidden, around.vocabulary_size, around.head.labels)
+    ends = np.full((len(choices.hidden), len(choices.embedding), 2), ABSENT, dtype=np.int32)
+    heads = dict[Block, int]()
+    for place, width in np.ndenumerate(space.embedding_widths):
+        if not width:
+            continue
+        hidden, embedding = choices.hidden[place[0]], int(width)
+        sizes = HeadSizes(hidden, embedding, around.vocabulary_size, around.head.labels)
         rest = (around.vocabulary_size, around.maximum_positions, around.token_types)
-        ends[place] = number(EmbeddingBlock(hidden, hidden, *rest)), number(HEAD_BLOCKS[around.head.kind](sizes))
+        head = HEAD_BLOCKS[around.head.kind](sizes)
+        # Most heads do not look at the words, so that one does for all their widths.
+        if head is not None and head not in heads:
+            heads[head] = number(head)
+        ends[place] = number(EmbeddingBlock(embedding, hidden, *rest)), ABSENT if head is None else heads[head]
 
     layer_counts = (len(choices.heads), len(choices.qkv), len(choices.ffn), len(choices.types))
     counts = (len(choices.hidden), len(choices.activation), *layer_counts[: len(space.layer_genes)])

@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any, get_args
 
 from runs.errors import UserError
-from runs.files import read_yaml
+from runs.files import content_hash, read_yaml
 from students.layer_forms import NAMES, TRANSFORMER, LayerForm, read_form
 from students.spec import Activation, BottleneckLayer
 
 NO_LIMIT = 2**31
+
+AS_HIDDEN = 0
+"""In the place of an embedding's channels: as many as the hidden state has."""
 
 RANGE = "{from: 128, to: 768, step: 32}"
 """How all numbers of a range are written, the last one among them."""
@@ -57,13 +60,24 @@ class Choices:
     types: tuple[LayerForm, ...] = (TRANSFORMER,)
     attention_last: bool = False
     """Whether the last layer has attention: most heads read the first token, which must see all others by then."""
+    embedding: tuple[int, ...] = (AS_HIDDEN,)
+    """Channels of the words, fewer than hidden ones, with a projection after them; `AS_HIDDEN` comes last."""
+    sharing: tuple[int, ...] = (1,)
+    """How many neighbouring layers have the same weights, of the last ones perhaps fewer; 1 for each its own."""
+
+
+def choices_hash(choices: Choices) -> str:
+    """Changes with anything that members may be or how they are drawn."""
+    # What spaces could not choose before is left out where they don't: they are still the same.
+    later = {name: getattr(Choices, name) for name in ("embedding", "sharing")}
+    return content_hash({name: value for name, value in asdict(choices).items() if later.get(name) != value}, 8)
 
 
 def read_space_file(path: Path) -> Choices:
     """Read a space; whatever is wrong with the file is a `UserError` that names the file and the key."""
     data = read_yaml(path, "space file")
     required = {"layers", "hidden", "activation", "heads", "qkv", "ffn", "alike"}
-    known = required | {"alike_share", "maximum_qkv", "types", "attention_last"}
+    known = required | {"alike_share", "maximum_qkv", "types", "attention_last", "embedding", "sharing"}
     keys = set(data) if isinstance(data, dict) else set()
     for wrong, complaint in ((required - keys, "lacks"), (keys - known, "has an unknown key,")):
         if wrong:
@@ -87,6 +101,8 @@ def read_space_file(path: Path) -> Choices:
         maximum_qkv=limit,
         types=_forms(path, data["types"]) if "types" in data else (TRANSFORMER,),
         attention_last=data.get("attention_last", False),
+        embedding=_embeddings(path, data.get("embedding", ["hidden"])),
+        sharing=_ascending(path, "sharing", data.get("sharing", [1])),
         **sizes,
     )
     _check_pairs(path, choices)
@@ -117,6 +133,16 @@ def _listed(path: Path, key: str, values: Any) -> Any:
     if len(numbers) > LONGEST:
         raise _wrong(path, key, f"a range of at most {LONGEST:,} numbers")
     return list(numbers)
+
+
+def _embeddings(path: Path, values: Any) -> tuple[int, ...]:
+    """`hidden` and numbers of channels in any order, or a range of them."""
+    values = _listed(path, "embedding", values)
+    numbers = [value for value in values if value != "hidden"] if isinstance(values, list) else []
+    if not isinstance(values, list) or not values or len(values) - len(numbers) > 1:
+        raise _wrong(path, "embedding", "a list of 'hidden', at most once, and channels")
+    narrow = _ascending(path, "embedding", numbers) if numbers else ()
+    return narrow + (AS_HIDDEN,) * (len(numbers) < len(values))
 
 
 def _forms(path: Path, values: Any) -> tuple[LayerForm, ...]:
@@ -160,7 +186,16 @@ def _qkv_rules(path: Path, values: Any) -> tuple[QkvRule, ...]:
 
 
 def _check_pairs(path: Path, choices: Choices) -> None:
-    """Each hidden width needs a possible layer, and no two rules or types may say the same: a member has one code."""
+    """Each width and depth needs something of everything, and no two rules or types may say the same: a member has one
+    code."""
+    if min(choices.sharing) > min(choices.layers):
+        raise _wrong(path, "sharing", f"such that it has a number of at most {min(choices.layers)}, the fewest layers")
+    if max(choices.sharing) > max(choices.layers):
+        raise _wrong(path, "sharing", f"of numbers up to {max(choices.layers)}, the most layers")
+    if AS_HIDDEN not in choices.embedding and choices.embedding[0] >= choices.hidden[0]:
+        raise _wrong(path, "embedding", f"such that it has 'hidden', or less than {choices.hidden[0]} channels")
+    if max(choices.embedding) >= max(choices.hidden):
+        raise _wrong(path, "embedding", f"of fewer channels than {max(choices.hidden)}, the widest hidden state")
     for hidden in choices.hidden:
         possible = 0
         for heads in choices.heads:

@@ -133,16 +133,23 @@ def nas_search(
     method: Annotated[
         str,
         typer.Option(
-            help="How to search: kd-nas, kd-nas-paper, ridge, autotinybert, autotinybert-fast, evolution, local, nsga2 "
-            "or random."
+            help="How to search: kd-nas, kd-nas-paper, ridge, learned, autotinybert, autotinybert-fast, evolution, "
+            "local, nsga2 or random."
         ),
     ] = "kd-nas",
     space: Annotated[
         str,
         typer.Option(
-            help="Which students there are: hybrid, mixed, kd-nas, autotinybert-kd, autotinybert-mlm, or a YAML file."
+            help="Which students there are: hybrid, mixed, compact, kd-nas, autotinybert-kd, autotinybert-mlm, or a "
+            "YAML file."
         ),
     ] = "hybrid",
+    learn_from: Annotated[
+        list[Path],
+        typer.Option(
+            help="Run folder of an earlier search of the same data and space, for ridge or learned; repeatable."
+        ),
+    ] = [],  # noqa: B006
     max_parameters: Annotated[int | None, typer.Option(help="Largest number of weights.")] = None,
     max_file_mb: Annotated[
         float | None, typer.Option(help="Largest file that the target runs, in millions of bytes.")
@@ -173,6 +180,7 @@ def nas_search(
         task=task,
         method=method,
         space=space,
+        learn_from=tuple(learn_from),
         max_parameters=max_parameters,
         max_file_mb=max_file_mb,
         max_memory_mb=max_memory_mb,

@@ -13,6 +13,7 @@ from nas.scoring import Scoring
 from runs.errors import UserError
 from students.leading import require_within
 from students.spec import StudentSpec
+from students.supernet import places_of
 
 WINDOW = 0.95
 """Share of the budget from which on the upper end of a student's predicted latency lies in the band."""
@@ -82,10 +83,11 @@ def _of_space(
 
 
 def _is_part(spec: StudentSpec, whole: StudentSpec) -> bool:
-    if len(spec.layers) > len(whole.layers):
+    places = places_of(whole)
+    if len(spec.layers) > places:
         return False
     try:
-        require_within(spec, whole, depth_map(len(spec.layers), len(whole.layers)), "the supernet")
+        require_within(spec, whole, depth_map(len(spec.layers), places), "the supernet")
     except UserError:
         return False
     return True

@@ -42,7 +42,8 @@ def shape_features(space: SearchSpace, codes: Codes) -> Features:
     """Codes [n, genes] → [n, f], the same f for all members of a space.
 
     Depth and its inverse, the logarithm of the hidden width, the mean number of heads; of feed-forwards and of queries
-    the logarithms of the sum, the least, the first and the last; shares of activations and of layer types.
+    the logarithms of the sum, the least, the first and the last; shares of activations and of layer types; where the
+    space has a choice of them, the logarithm of the words' channels and the share of layers that are stored.
     """
     choices, layers = space.choices, space.layer_view(codes)
     depths = space.depths(codes)
@@ -70,4 +71,8 @@ def shape_features(space: SearchSpace, codes: Codes) -> Features:
     if space.typed:
         types = of_layers(layers[..., -1])
         found += [((types == one) & there).sum(axis=1) / depths for one in range(len(choices.types))]
+    if len(choices.embedding) > 1:
+        found.append(np.log(space.embedding_widths[codes[:, 1], space.common(codes, "embedding")]))
+    if len(choices.sharing) > 1:
+        found.append(((space.owners(codes) == np.arange(max(choices.layers))) & there).sum(axis=1) / depths)
     return np.stack(found, axis=1).astype(np.float64)

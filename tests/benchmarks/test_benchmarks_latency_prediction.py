@@ -214,6 +214,7 @@ def script(load: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.delitem(contenders.RIVALS._entries, "MLP 400×3, logarithms of the architecture")
     monkeypatch.setattr(adaptation, "SAMPLES", (20,))
     monkeypatch.setattr(adaptation, "DRAWS", 1)
+    monkeypatch.setattr(load("prediction.evaluation"), "FOLDS", 2)
     return load("latency_prediction")
 
 

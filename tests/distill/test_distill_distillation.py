@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 
+import psutil
 import pytest
 from transformers import AutoModelForSequenceClassification
 
@@ -116,7 +119,7 @@ def test_what_is_learnt_from_beside_the_data(spec: StudentSpec, teacher: Teacher
 STEPS, CHECKPOINT_STEPS = 60, 10
 
 CHILD = """
-import json, sys, torch
+import json, os, sys, torch
 from pathlib import Path
 from distill.distillation import distil
 from distill.tasks import load_task
@@ -131,17 +134,42 @@ def lesson(data, teacher, spec, recipe, output, steps, checkpoint_steps):
     spec = StudentSpec.from_json(spec)
     distil(spec, fitted, task, recipe, Path(output), steps=steps, checkpoint_steps=checkpoint_steps)
 
-for order in sys.argv[1:]:
-    lesson(**json.loads(order))
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        for order in json.loads(line):
+            lesson(**order)
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
+@pytest.fixture(scope="module")
+def parent() -> Iterator[subprocess.Popen[str]]:
+    """What has loaded everything, and forks for each list of orders a child that does them: says its id and its end."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD], cwd=ROOT, env=environment, stdin=PIPE, stdout=PIPE, text=True
+    ) as process:
+        yield process
+
+
 @pytest.mark.parametrize("recipe", ["default", "kd-nas"])
-def test_a_kill_changes_no_bit(recipe: str, spec: StudentSpec, teacher: Teacher, task: Task, tmp_path: Path) -> None:
+def test_a_kill_changes_no_bit(
+    recipe: str,
+    spec: StudentSpec,
+    teacher: Teacher,
+    task: Task,
+    parent: "subprocess.Popen[str]",
+    tmp_path: Path,
+) -> None:
     rows = zip(task.train.texts, task.train.labels, strict=True)
     (tmp_path / "data.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    says, told = parent.stdin, parent.stdout
+    assert says and told
 
-    def child(*outputs: str) -> subprocess.Popen[bytes]:
+    def child(*outputs: str) -> int:
         order = {
             "data": str(tmp_path / "data.csv"),
             "teacher": str(teacher.folder),
@@ -150,19 +178,19 @@ def test_a_kill_changes_no_bit(recipe: str, spec: StudentSpec, teacher: Teacher,
             "steps": STEPS,
             "checkpoint_steps": CHECKPOINT_STEPS,
         }
-        orders = [json.dumps(order | {"output": str(tmp_path / output)}) for output in outputs]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, "-c", CHILD, *orders], cwd=ROOT, env=environment)
+        print(json.dumps([order | {"output": str(tmp_path / output)} for output in outputs]), file=says, flush=True)
+        return int(told.readline())
 
-    killed = child("killed")
+    killed = psutil.Process(child("killed"))
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob(".killed.*/checkpoint-20/complete")):
-        assert killed.poll() is None and time.monotonic() < deadline, "the run ended or hung before its checkpoint"
+        assert killed.is_running() and time.monotonic() < deadline, "the run ended or hung before its checkpoint"
         time.sleep(0.002)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    assert int(told.readline()) == -signal.SIGKILL
     assert not (tmp_path / "killed").exists()
-    assert child("killed", "undisturbed").wait() == 0
+    child("killed", "undisturbed")
+    assert int(told.readline()) == 0
     assert weights(tmp_path / "killed") == weights(tmp_path / "undisturbed")
 
 

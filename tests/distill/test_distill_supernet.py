@@ -1,12 +1,15 @@
 """Teaching a supernet: its parts learn, which ones follows from seed and step, and a kill changes nothing."""
 
+import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_runs import TORCHRUN, start
 
 from distill.classroom import classroom
 from distill.evaluation import answer
@@ -20,6 +23,7 @@ from distill.supernet_lesson import SAMPLINGS, Parts, SupernetLesson, depth_map
 from distill.teachers import Teacher
 from runs.errors import UserError
 from students.leading import leading_part
+from students.model import load_student
 from students.spec import StudentSpec, TransformerLayer
 
 RECIPE = Recipe("tiny", (Term("logits", temperature=2.0),), Optimization(3e-3, epochs=1))
@@ -45,18 +49,18 @@ def member(whole: StudentSpec, width: int, neurons: int) -> StudentSpec:
 class TestSampling:
     def test_as_many_as_asked_for_and_the_same_again(self, name: str, parts: Parts) -> None:
         for count in (1, 2, 3, 5):
-            one, two = (SAMPLINGS[name](parts, count, np.random.default_rng(3)) for _ in range(2))
+            one, two = (SAMPLINGS[name].choose(parts, count, np.random.default_rng(3)) for _ in range(2))
             assert len(one) == count and list(one) == list(two)
 
 
 def test_a_sandwich_has_both_ends(parts: Parts) -> None:
-    assert list(SAMPLINGS["sandwich"](parts, 3, np.random.default_rng(0)))[:2] == [parts.whole, parts.smallest]
+    assert list(SAMPLINGS["sandwich"].choose(parts, 3, np.random.default_rng(0)))[:2] == [parts.whole, parts.smallest]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES.names())
 def test_the_loss_is_that_of_the_part_alone(name: str, teacher: Teacher, task: Task, parts: Parts) -> None:
     room, spec = classroom(teacher, task), parts.smallest
-    supernet = started(room, parts.whole)
+    supernet = started(room, parts.supernet)
     term = Term(name, matching="last-layer") if OBJECTIVES[name].__class__.__name__ == "LayerObjective" else Term(name)
     only = replace(parts, members=lambda count, rng: [spec] * count)
     net = SupernetLesson(supernet, (term,), room.model, only, sampling="uniform", count=1, steps=10)
@@ -77,16 +81,75 @@ def test_parts_follow_from_seed_and_step(teacher: Teacher, task: Task, parts: Pa
     room = classroom(teacher, task)
 
     def drawn(seed: int, share: float) -> list[StudentSpec]:
-        lesson = SupernetLesson(started(room, parts.whole), RECIPE.terms, None, parts, count=4, steps=10, seed=seed)
+        lesson = SupernetLesson(started(room, parts.supernet), RECIPE.terms, None, parts, count=4, steps=10, seed=seed)
         return [model.config.spec_object for model in lesson._students(share)]
 
     assert drawn(1, 0.3) == drawn(1, 0.3)
     assert drawn(1, 0.3) != drawn(1, 0.4) and drawn(1, 0.3) != drawn(2, 0.3)
 
 
+TOGETHER = """
+import json, sys
+from pathlib import Path
+from types import SimpleNamespace
+from distill.recipe import Optimization, Recipe, Term
+from distill.supernet import teach_supernet
+from distill.supernet_lesson import SupernetLesson
+from distill.tasks import load_task
+from distill.team import assembled
+from distill.teachers import prepare_teacher
+from distill.trainer import follow
+from nas.members import Members
+from nas.preparations import parts_of_space
+from runs.progress import Progress
+from students.space import space
+sys.path.append(sys.argv[2])
+from tiny_kinds import write, write_bert
+from tiny_search import SPACE
+
+here, quiet = Path(sys.argv[1]), Progress(quiet=True)
+with assembled() as us:
+    taught, drawn = [], SupernetLesson._students
+
+    def watched(lesson, share_done):
+        models = drawn(lesson, share_done)
+        taught.append([model.config.spec_object.to_json() for model in models])
+        return models
+
+    SupernetLesson._students = watched
+    if us.rank == 0:
+        data = load_task(str(write("classification", here)), quiet, None)
+        settings = Optimization(3e-3, epochs=1)
+        teacher = prepare_teacher(str(write_bert(here / "bert")), data, quiet, training=settings)
+        (here / "space.yaml").write_text(SPACE)
+        spec = teacher.model().config.spec_object
+        sizes = (spec.vocabulary_size, spec.maximum_positions, spec.token_types, spec.head)
+        parts = parts_of_space(Members(space(here / "space.yaml"), *sizes))
+        recipe = Recipe("tiny", (Term("logits"),), settings)
+        teach_supernet(teacher, data, parts, recipe, here / "net", steps=6, sampling="batch-wise", count=2)
+    else:
+        follow()
+    Path(here, f"taught-{us.rank}.json").write_text(json.dumps(taught))
+"""
+
+
+def test_two_processes_teach_parts_of_their_own(tmp_path: Path) -> None:
+    """Batch-wise sampling: what one process draws the other does not, and both learn into one supernet."""
+    script, support = tmp_path / "together.py", Path(__file__).parents[1] / "support"
+    script.write_text(TOGETHER)
+    line = [sys.executable, *TORCHRUN, sys.executable, "-P", str(script), str(tmp_path), str(support)]
+    process = start(line, tmp_path / "home", tmp_path)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    one, two = (json.loads((tmp_path / f"taught-{rank}.json").read_text()) for rank in (0, 1))
+    assert len(one) == len(two) == 6 and all(len(step) == 2 for step in one + two)
+    assert all(ours != theirs for ours, theirs in zip(one, two, strict=True))
+    assert load_student(tmp_path / "net").config.spec_object.hidden_width == 24
+
+
 def test_the_start_answers_as_the_teacher(teacher: Teacher, task: Task, parts: Parts) -> None:
     room = classroom(teacher, task)
-    found = answer(started(room, parts.whole), room.validation, task.kind)
+    found = answer(started(room, parts.supernet), room.validation, task.kind)
     assert np.allclose(found, np.asarray(room.validation_logits), atol=1e-3)
 
 
@@ -130,7 +193,7 @@ def test_parts_of_every_depth_find_what_they_look_at_stored(
 ) -> None:
     """A shallower part learns from other layers of the teacher than the whole does."""
     deep = replace(parts.whole, layers=(*parts.whole.layers, *parts.whole.layers[:1]))
-    every = replace(parts, whole=deep, members=lambda count, rng: [member(deep, 12, 12)] * count)
+    every = replace(parts, supernet=deep, members=lambda count, rng: [member(deep, 12, 12)] * count)
     recipe = replace(RECIPE, terms=(Term("hidden", matching="first"), Term("hidden", matching="last")))
     teach_supernet(teacher, task, every, recipe, tmp_path / "deep", steps=40)
     moving = replace(RECIPE, optimization=replace(RECIPE.optimization, adversarial=0.2))

@@ -27,7 +27,7 @@ def seen(spec: StudentSpec) -> None:
         assert written <= file_bytes(spec, form.precision) <= 1.01 * written + SLACK, (form, spec)
 
 
-@pytest.mark.parametrize("name", ["hybrid", "autotinybert-kd"])
+@pytest.mark.parametrize("name", ["hybrid", "autotinybert-kd", "compact"])
 def test_members_of_spaces(name: str) -> None:
     members = space(name)
     codes = members.sample(3, np.random.default_rng(0))
@@ -41,3 +41,8 @@ def test_every_layer_type_under_other_heads(kind: HeadKind) -> None:
     spec = StudentSpec(24, 48, LAYERS, vocabulary_size=700, maximum_positions=64, head=Head(kind))
     seen(spec)
     seen(replace(spec, embedding_width=48))
+
+
+def test_layers_that_share() -> None:
+    layers = (TransformerLayer(2, 32, 64),) * 2 + (ConvolutionLayer(3, 80),) * 2
+    seen(StudentSpec(24, 48, layers, vocabulary_size=700, maximum_positions=64, sharing=(0, 0, 2, 2)))

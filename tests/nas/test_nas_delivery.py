@@ -1,7 +1,7 @@
 """What stands between search and verdict: counts in bulk, the forecast, and going on when a measurement disappoints."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,6 +23,7 @@ from nas.delivery import (
     distillation_stage,
     excess,
     export_stage,
+    lighter_stage,
     target_artifact,
     timed_as_shipped,
 )
@@ -67,6 +68,7 @@ def stored(
     scores: list[float],
     megabytes: Sequence[int] = (),
     limits: Limits = NO_LIMITS,
+    lighter: Sequence[Finalist] = (),
 ) -> Context:
     taken = megabytes or [50] * len(everyone)
     for one, milliseconds, score, memory in zip(everyone, times, scores, taken, strict=True):
@@ -78,6 +80,7 @@ def stored(
             "memory_bytes": {"student.ort.onnx": 10**6 * memory},
         }
         run.stage(export_stage(BUDGET, one), lambda both=both: both)
+    run.stage(lighter_stage(BUDGET), lambda: {"finalists": [one.to_json() for one in lighter]})
     ground = SimpleNamespace(target="onnxruntime", scoring=lambda budget: SimpleNamespace(limits=limits))
     return cast(Context, StoredSearch(run, EFFORTS["standard"], ground))
 
@@ -96,6 +99,19 @@ def test_the_first_that_keeps_the_budget_is_delivered(tmp_path: Path) -> None:
         delivered = deliver(stored(run, everyone, [6.1, 5.9, 5.0], [0.9] * 3), BUDGET, everyone)
     assert delivered.finalist == everyone[1]
     assert (delivered.student.p50_ms, delivered.teacher.p50_ms) == (5.9, 30.0)
+
+
+def test_one_that_is_slightly_over_is_cut_before_another_is_distilled(tmp_path: Path) -> None:
+    everyone = finalists(4)
+    cut = replace(everyone[3], cut_from="work")
+    for folder, times, wanted in (
+        ("cut", [6.1, 5.0, 5.0, 5.9], cut),
+        ("in vain", [6.1, 5.0, 5.0, 6.2], everyone[1]),
+        ("far", [6.7, 5.0, 5.0, 5.9], everyone[1]),
+    ):
+        with open_run(tmp_path / folder, "search", {}) as run:
+            context = stored(run, everyone, times, [0.9] * 4, lighter=[cut])
+            assert deliver(context, BUDGET, everyone[:3]).finalist == wanted
 
 
 def test_one_that_takes_too_much_memory_is_not_delivered(tmp_path: Path) -> None:
@@ -207,7 +223,7 @@ def test_a_result_holds_the_file_that_its_target_runs() -> None:
     assert sorted(delivered_forms("cpu", Workload(precision="bf16"))) == sorted(usual)
 
 
-@pytest.mark.parametrize("name", ["hybrid", "kd-nas"])
+@pytest.mark.parametrize("name", ["hybrid", "kd-nas", "compact"])
 def test_weights_counted_in_bulk_are_the_specs_own(name: str) -> None:
     members = Members(space(name), **MEMBERS)  # type: ignore[arg-type]
     codes = members.space.sample(50, np.random.default_rng(0))

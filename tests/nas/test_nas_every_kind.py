@@ -103,9 +103,15 @@ def test_a_teacher_that_nothing_can_be_cut_from(settings: SearchSettings, tmp_pa
 def test_a_teacher_whose_words_are_narrower_than_its_layers(settings: SearchSettings, tmp_path: Path) -> None:
     teacher = write_stock("electra", tmp_path / "electra", (*PLAIN, *GOOD, *BAD))
     data = str(write("classification", tmp_path))
-    with pytest.raises(UserError, match="has words of 16 channels under layers of 24, and no member"):
-        search(replace(settings, teacher=str(teacher), data=data), QUIET)
+    settings = replace(settings, teacher=str(teacher), data=data)
+    with pytest.raises(UserError, match="has words of 16 channels under layers of 24, and no student can be cut"):
+        search(settings, QUIET)
     assert not (tmp_path / "run").exists()
+    narrow = tmp_path / "narrow.yaml"
+    narrow.write_text(f"{SPACE}embedding: [12, 14]\n")
+    (verdict,) = search(replace(settings, space=str(narrow)), QUIET)
+    assert verdict["student"]["spec"]["embedding_width"] in (12, 14) and verdict["parity"]["max_abs_error"] <= 1e-4
+    assert verdict["score"]["student"] > 0.7
 
 
 def test_models_that_write_on_are_refused(settings: SearchSettings, tmp_path: Path) -> None:

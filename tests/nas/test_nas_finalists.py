@@ -1,6 +1,7 @@
 """The shortlist against a measuring function that disagrees with the predictions in known ways."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from devices.workload import Workload
 from export.items import item_key
 from nas.budget import Budget
 from nas.candidates import measure_beside
-from nas.filling import fill
+from nas.filling import fill, lighten
 from nas.finalists import TRIMS, Candidate, Finalist, choose_finalists, finalist_from_json, margin_on
 from nas.limits import Limits
 from runs.errors import UserError
@@ -184,6 +185,31 @@ def test_a_grown_one_is_timed_in_the_same_moment_as_what_it_grew_from() -> None:
     assert all(len(batch) == 2 for batch in device.batches[1:])
     assert fill(before, BUDGET, measure, larger) == after
     assert len(device.batches[-1]) == 0, "a search that goes on measures nothing again"
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.15])
+@pytest.mark.parametrize("over", [1.01, 1.03, 1.08])
+def test_one_that_is_slightly_over_loses_a_little(factor: float, over: float) -> None:
+    """Whatever the device takes beside what was predicted; what was taught is still there."""
+    device = Device(factor)
+    grown = fill(small_one(), BUDGET, Device(1.0), larger)
+    # The budget that it misses is its own milliseconds here, and less.
+    budget = Budget(Workload(), grown.candidate.predicted_ms * factor / over)
+    after = lighten(grown, over * budget.latency_ms, budget, device, smaller)
+    assert after is not None and after.measured_ms <= 0.98 * budget.latency_ms
+    assert after.measured_ms >= 0.9 * budget.latency_ms and after.candidate.reward == grown.candidate.reward
+    ours, theirs = (one.candidate.spec for one in (after, grown))
+    assert (ours.hidden_width, len(ours.layers)) == (theirs.hidden_width, len(theirs.layers))
+    assert all(mine.ffn_width <= was.ffn_width for mine, was in zip(ours.layers, theirs.layers, strict=True))
+    for mine, was in zip(ours.layers, theirs.layers, strict=True):
+        assert mine.heads <= was.heads and mine.qkv_width // mine.heads == was.qkv_width // was.heads
+    assert finalist_from_json(replace(after, cut_from="work/a").to_json()).cut_from == "work/a"
+
+
+def test_one_that_cannot_lose_enough_is_given_up() -> None:
+    grown = fill(small_one(), BUDGET, Device(1.0), larger)
+    assert lighten(grown, 6.2, BUDGET, Device(5.0), smaller) is None
+    assert lighten(grown, 6.2, BUDGET, Device(1.0), lambda candidate: []) is None
 
 
 def test_a_full_one_is_left_alone() -> None:

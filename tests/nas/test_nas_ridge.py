@@ -19,7 +19,10 @@ def test_features_are_those_of_the_specs(name: str) -> None:
     specs = members.decode(codes, **MEMBERS)  # type: ignore[arg-type]
     gelu = [[float(spec.layers[0].activation == one) for one in members.choices.activation] for spec in specs]
     wanted = np.concatenate([[spec_features(spec) for spec in specs], gelu], axis=1)
-    assert shape_features(members, codes) == pytest.approx(wanted)
+    found = shape_features(members, codes)
+    assert found[:, : wanted.shape[1]] == pytest.approx(wanted)
+    rest = [(np.log(spec.embedding_width), len(set(spec.owners)) / len(spec.layers)) for spec in specs]
+    assert found[:, wanted.shape[1] :] == pytest.approx(np.array(rest) if name == "compact" else np.zeros((30, 0)))
 
 
 def test_a_shape_in_numbers() -> None:

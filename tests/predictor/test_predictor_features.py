@@ -1,5 +1,7 @@
 """Terms add up over blocks, whatever the student."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from predictor.features import (
     BLOCK_TERMS,
     CACHES_MB,
     FEATURES,
+    MANY,
     PLACES,
     TERM_COUNT,
     WHOLE_TERMS,
@@ -22,8 +25,11 @@ from students.heads import TokenHeadBlock
 from students.spec import (
     BottleneckLayer,
     ConvolutionLayer,
+    EmbeddingBlock,
     FeedForwardLayer,
     Head,
+    HeadBlock,
+    LayerBlock,
     StudentSpec,
     TransformerLayer,
     uniform_spec,
@@ -139,3 +145,18 @@ def test_the_first_columns_are_the_additive_ones():
     features = feature_table(table, Workload())
     assert FEATURES[:TERM_COUNT] == BLOCK_TERMS + WHOLE_TERMS
     assert (features[:, :TERM_COUNT] == law_terms(table, Workload())).all()
+
+
+def test_many_layers_are_described_as_each_is_alone() -> None:
+    sizes = product((64, 96), (1, 2, 5), range(10, 1200, 7), ("gelu", "relu"), (False, True))
+    layers = [
+        LayerBlock(hidden, TransformerLayer(heads, 16 * heads, ffn, activation), first_only)
+        for hidden, heads, ffn, activation, first_only in sizes
+    ]
+    blocks = [EmbeddingBlock(64, 96, 100, 20, 2), *layers, HeadBlock(96, 2)]
+    assert len(layers) > 4 * MANY
+    for workload in (Workload(1, 37), Workload(3, 128, 2, "int8")):
+        found, _ = block_terms(blocks, workload)
+        alone = np.vstack([block_terms([block], workload)[0] for block in blocks[::50]])
+        assert np.array_equal(found[::50], alone)
+        assert np.array_equal(found[-1:], block_terms(blocks[-1:], workload)[0])

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny_profile import TARGET
 
 from devices.workload import Workload
 from export.items import Stack
@@ -25,7 +26,7 @@ def adapted(profile: Profile, home: Path) -> Profile:
         patch.setattr("profiler.adapt.CHECK_STUDENTS", 2)
         patch.setattr("profiler.adapt.POOL", {"hybrid": 20})
         patch.setattr("profiler.adapt.EFFORT", "tiny")
-        return adapt_profile(profile.folder, "cpu", LONGER, samples=6)
+        return adapt_profile(profile.folder, TARGET, LONGER, samples=6)
 
 
 def test_it_is_an_ordinary_profile_that_says_where_it_comes_from(profile: Profile, adapted: Profile) -> None:
@@ -44,7 +45,7 @@ def test_it_is_found_for_its_workload_and_not_for_others(
     profile: Profile, adapted: Profile, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TAILORBIRD_HOME", str(home))
-    found = {length: find_profile("cpu", Workload(1, length)) for length in (4, 5, 6)}
+    found = {length: find_profile(TARGET, Workload(1, length)) for length in (4, 5, 6)}
     folders = {length: one and one.folder for length, one in found.items()}
     assert folders == {4: profile.folder, 5: None, 6: adapted.folder}
 
@@ -57,7 +58,7 @@ def test_a_finished_one_is_returned(
     monkeypatch.setattr("profiler.adapt.POOL", {"hybrid": 20})
     monkeypatch.setattr("profiler.adapt.EFFORT", "tiny")
     monkeypatch.setattr("profiler.measuring_process.subprocess.Popen", None)
-    assert adapt_profile(profile.folder, "cpu", LONGER, samples=6) == adapted
+    assert adapt_profile(profile.folder, TARGET, LONGER, samples=6) == adapted
 
 
 def test_samples_are_whole_students_of_all_sizes_in_every_setting() -> None:
@@ -81,13 +82,13 @@ def test_too_few_samples_are_refused_before_anything_is_written(profile: Profile
     several = WorkloadRange(((4, 8),), (1,), (1, 2))
     for samples, workloads in ((4, LONGER), (5, several)):
         with pytest.raises(UserError, match=f"--samples is {samples}: .* at least"):
-            adapt_profile(profile.folder, "cpu", workloads, samples, tmp_path / "new")
+            adapt_profile(profile.folder, TARGET, workloads, samples, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 def test_the_base_must_be_a_profile(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a device profile"):
-        adapt_profile(tmp_path, "cpu", LONGER, folder=tmp_path / "new")
+        adapt_profile(tmp_path, TARGET, LONGER, folder=tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -99,4 +100,4 @@ def test_a_cut_predictor_of_the_base_is_refused(profile: Profile, tmp_path: Path
             (base / file.name).write_bytes(file.read_bytes())
     (base / PREDICTOR_FILE).write_text(json.dumps({"kind": "latency predictor"})[:-5])
     with pytest.raises(UserError, match="is not whole JSON"):
-        adapt_profile(base, "cpu", LONGER, folder=tmp_path / "new")
+        adapt_profile(base, TARGET, LONGER, folder=tmp_path / "new")

@@ -41,7 +41,7 @@ from test_items import ITEMS, SHORT, POLICY
 from devices.store import SampleStore
 from profiler.processes import measure_items
 with SampleStore(Path(sys.argv[1])) as store:
-    measure_items(ITEMS, "cpu", [SHORT], POLICY, processes=1, store=store, reference="reference")
+    measure_items(ITEMS, "onnxruntime", [SHORT], POLICY, processes=1, store=store, reference="reference")
 """
 POLICY = Policy(rounds=150, sample_ms=2.0)
 
@@ -291,7 +291,7 @@ def test_a_killed_measurement_goes_on_where_it_was(tmp_path: Path) -> None:
     with SampleStore(path) as store:
         kept = store.samples()
         assert kept[: len(before)] == before
-        measure_items(ITEMS, "cpu", [SHORT], POLICY, processes=1, store=store, reference="reference")
+        measure_items(ITEMS, "onnxruntime", [SHORT], POLICY, processes=1, store=store, reference="reference")
         after = store.samples()
     assert after[: len(kept)] == kept
     assert places([sample for sample in after if sample.key != "reference"]) == sorted(

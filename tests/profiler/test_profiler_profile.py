@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_profile import ALONE, WORKLOAD
+from tiny_profile import ALONE, TARGET, WORKLOAD
 
 from devices.fingerprint import SCHEMA
 from devices.measurement import Sample
@@ -47,7 +47,7 @@ def changed(profile: Profile, folder: Path, **fingerprint: object) -> Path:
 
 
 def test_a_profile_leaves_its_files_and_says_how_good_it_is(profile: Profile, home: Path) -> None:
-    assert profile.folder.parent == home / "profiles" and profile.folder.name.startswith("cpu-")
+    assert profile.folder.parent == home / "profiles" and profile.folder.name.startswith(f"{TARGET}-")
     assert {DEVICE_FILE, STORE_FILE, PREDICTOR_FILE, REPORT_FILE} <= {file.name for file in profile.folder.iterdir()}
     check = profile.check[WORKLOAD.key]
     assert check["students"] == 4 and check["noise_floor_percent"] >= 0
@@ -113,11 +113,11 @@ def test_a_finished_profile_is_returned_and_one_without_its_end_goes_on(
         raise AssertionError("measured again")
 
     monkeypatch.setattr("profiler.measuring_process.subprocess.Popen", no_process)
-    assert profile_device("cpu", ALONE, "tiny") == profile
+    assert profile_device(TARGET, ALONE, "tiny") == profile
     (profile.folder / DEVICE_FILE).unlink()
     with pytest.raises(UserError, match="is not finished"):
         load_profile(profile.folder)
-    again = profile_device("cpu", ALONE, "tiny")
+    again = profile_device(TARGET, ALONE, "tiny")
     assert (again.check, again.seconds) == (profile.check, profile.seconds)
     asked = [uniform_spec(2, 128, 4, 256)]
     assert again.predictor.predict(asked, WORKLOAD) == profile.predictor.predict(asked, WORKLOAD)
@@ -141,7 +141,7 @@ def test_an_older_versions_profile_is_learnt_anew_and_not_measured(
     # What is planned today is another plan, and what was measured is no part of it.
     today = replace(plan_profile("tiny", ALONE), fit={}, check={}, cells=(), check_cells=())
     monkeypatch.setattr("profiler.profile.plan_profile", lambda *asked: today)
-    again = profile_device("cpu", ALONE, "tiny", folder)
+    again = profile_device(TARGET, ALONE, "tiny", folder)
     with SampleStore(folder / STORE_FILE, read_only=True) as store:
         assert store.samples() == before
     assert again.check == profile.check
@@ -156,7 +156,7 @@ def test_a_profile_that_does_not_say_how_disturbed_it_was_is_told_so(profile: Pr
     write_json_atomic(folder / DEVICE_FILE, {key: value for key, value in device.items() if key != "disturbances"})
     with pytest.raises(UserError, match="profile again"):
         load_profile(folder)
-    again = profile_device("cpu", ALONE, "tiny", folder)
+    again = profile_device(TARGET, ALONE, "tiny", folder)
     assert again.disturbances == profile.disturbances and again.check == profile.check
 
 
@@ -166,16 +166,16 @@ def test_a_newer_versions_profile_is_left_as_it_is(profile: Profile, tmp_path: P
     write_json_atomic(folder / DEVICE_FILE, {**read_json(folder / DEVICE_FILE), "schema": SCHEMA + 1, "features": "?"})
     before = (folder / DEVICE_FILE).read_bytes()
     with pytest.raises(UserError, match=f"has schema {SCHEMA + 1}"):
-        profile_device("cpu", ALONE, "tiny", folder)
+        profile_device(TARGET, ALONE, "tiny", folder)
     assert (folder / DEVICE_FILE).read_bytes() == before
 
 
 def test_another_runs_folder_is_refused_and_left_alone(profile: Profile, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="seed is 0 there and 1 here"):
-        profile_device("cpu", ALONE, "tiny", profile.folder, seed=1)
+        profile_device(TARGET, ALONE, "tiny", profile.folder, seed=1)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="belongs to something else"):
-        profile_device("cpu", ALONE, "tiny", tmp_path)
+        profile_device(TARGET, ALONE, "tiny", tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -184,15 +184,15 @@ def test_another_runs_folder_is_refused_and_left_alone(profile: Profile, tmp_pat
     [("processor", "Z80"), ("runtime", {"torch": "0.1"}), ("lowering", 0), ("schema", 0), ("target", "cuda")],
 )
 def test_a_profile_of_something_else_is_refused(profile: Profile, tmp_path: Path, field: str, value: object) -> None:
-    check_profile(profile, "cpu")
+    check_profile(profile, TARGET)
     other = load_profile(changed(profile, tmp_path / "other", **{field: value}))
-    with pytest.raises(UserError, match=f"{field} .*profile again with profile-device --target cpu"):
-        check_profile(other, "cpu")
+    with pytest.raises(UserError, match=f"{field} .*profile again with profile-device --target {TARGET}"):
+        check_profile(other, TARGET)
 
 
 def test_what_does_not_change_latencies_is_no_reason_to_refuse(profile: Profile, tmp_path: Path) -> None:
     folder = changed(profile, tmp_path / "other", system="Linux 9", python="3.99", memory_gib=1.0, packages={})
-    check_profile(load_profile(folder), "cpu")
+    check_profile(load_profile(folder), TARGET)
 
 
 def test_a_newer_profile_is_refused(profile: Profile, tmp_path: Path) -> None:
@@ -210,9 +210,9 @@ def test_the_right_profile_is_found(profile: Profile, home: Path) -> None:
         chosen = find_profile(target, WORKLOAD)
         return chosen.folder if chosen else None
 
-    assert found("cpu") == found(None) == profile.folder
-    assert found("onnxruntime") is None
-    assert find_profile("cpu", Workload(1, 5)) is None
+    assert found(TARGET) == found(None) == profile.folder
+    assert found("cpu") is None
+    assert find_profile(TARGET, Workload(1, 5)) is None
     stale = changed(profile, home / "profiles" / "aaa-stale", processor="Z80")
     assert found(None) == profile.folder
     (stale / DEVICE_FILE).write_text("{")
@@ -222,7 +222,7 @@ def test_the_right_profile_is_found(profile: Profile, home: Path) -> None:
 def test_several_profiles_are_taken_in_their_order(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     finished = profile.finished_at
     several = [
-        replace(profile, effort="quick", finished_at=finished + 9),
+        replace(profile, target="cpu", effort="quick", finished_at=finished + 9),
         replace(profile, target="onnxruntime", effort="quick"),
         replace(profile, target="onnxruntime", effort="standard"),
         replace(profile, target="onnxruntime", effort="standard", finished_at=finished + 1),
@@ -278,7 +278,7 @@ class TestReplay:
         stale = changed(profile, tmp_path / "stale", lowering=0)
         with pytest.raises(UserError, match="lowering"):
             check_profile(load_profile(stale), f"replay:{stale}")
-        assert open_target(target).stands_for == "cpu"
+        assert open_target(target).stands_for == TARGET
 
     def test_it_cannot_be_profiled_and_does_not_know_strange_graphs(
         self, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

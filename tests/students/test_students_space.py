@@ -80,6 +80,42 @@ qkv: [hidden]
 ffn: [4]
 types: [transformer, feed-forward]
 """,
+    "shared, factorised": """
+layers: [1, 2, 3]
+hidden: [8, 12]
+activation: [gelu]
+alike: false
+alike_share: 0.3
+heads: [1, 2]
+qkv: [8 per head]
+ffn: [4, 6]
+embedding: [6, 10, hidden]
+sharing: [1, 2, 3]
+""",
+    "shared always, of types": """
+layers: [2, 3]
+hidden: [8]
+activation: [gelu]
+alike: false
+heads: [1, 2]
+qkv: [8 per head]
+ffn: [4]
+types: [transformer, feed-forward, convolution of 3]
+attention_last: true
+embedding: [4]
+sharing: [2]
+""",
+    "shared, alike": """
+layers: [2, 4]
+hidden: [8, 16]
+activation: [gelu]
+alike: true
+heads: [2, 4]
+qkv: [8 per head]
+ffn: [4, 6]
+embedding: [hidden, 12]
+sharing: [1, 4]
+""",
     "types, alike": """
 layers: [1, 3]
 hidden: [8, 16]
@@ -333,6 +369,14 @@ def test_outside_students_are_told_why(change: dict[str, Any], reason: str) -> N
         ("alike: false", "alike: false\ntypes: {transformer: 0}", "weights above 0"),
         ("alike: false", "alike: false\ntypes: [feed-forward]\nattention_last: true", "some layer has attention"),
         ("alike: false", "alike: false\nattention_last: 1", "true or false"),
+        ("alike: false", "alike: false\nembedding: 4", "list of 'hidden', at most once"),
+        ("alike: false", "alike: false\nembedding: [hidden, hidden]", "list of 'hidden', at most once"),
+        ("alike: false", "alike: false\nembedding: [6, 4]", "embedding .* ascending"),
+        ("alike: false", "alike: false\nembedding: [8, 10]", "has 'hidden', or less than 8 channels"),
+        ("alike: false", "alike: false\nembedding: [hidden, 12]", "fewer channels than 12, the widest hidden"),
+        ("alike: false", "alike: false\nsharing: [1, 4]", "numbers up to 3, the most layers"),
+        ("alike: false", "alike: false\nsharing: [0, 2]", "sharing .* at least 1, ascending"),
+        ("alike: false", "alike: false\nsharing: [2, 3]", "a number of at most 1, the fewest layers"),
         ("alike: false", "alike: false\ntypes: [bottleneck to 1/9]", "widths of at least 1 at hidden 8"),
         ("alike: false", "alike: false\ntypes: [bottleneck to 1/5, bottleneck to 1/6]", "different widths .* hidden 8"),
     ],
@@ -340,6 +384,33 @@ def test_outside_students_are_told_why(change: dict[str, Any], reason: str) -> N
 def test_wrong_files_are_told_why(tmp_path: Path, old: str, new: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         written(tmp_path, SMALL["mixed"].replace(old, new))
+
+
+def test_layers_that_share_are_alike_and_words_narrow(tmp_path: Path) -> None:
+    members = written(tmp_path, SMALL["shared, factorised"])
+    codes = members.sample(2000, np.random.default_rng(0))
+    for spec in members.decode(codes, **AROUND):
+        assert spec.sharing in {1: (None,), 2: (None, (0, 0)), 3: (None, (0, 0, 2), (0, 0, 0))}[len(spec.layers)]
+        assert spec.embedding_width in (6, 10, spec.hidden_width) and spec.embedding_width <= spec.hidden_width
+    with pytest.raises(UserError, match="its layers share weights in another way"):
+        members.encode([replace(spec, layers=(spec.layers[0],) * 3, sharing=(0, 1, 1))])
+    with pytest.raises(UserError, match="words as wide as the hidden state and narrower ones, which no supernet"):
+        members.supernet(**AROUND)
+    narrow = written(tmp_path, SMALL["shared, factorised"].replace("[6, 10, hidden]", "{from: 4, to: 6, step: 2}"))
+    assert narrow.choices.embedding == (4, 6)
+    assert narrow.supernet(**AROUND).embedding_width == 6
+
+
+def test_a_layer_fewer_may_share_less(tmp_path: Path) -> None:
+    members = written(tmp_path, SMALL["shared, factorised"])
+    layer = TransformerLayer(1, 8, 4)
+    deep = StudentSpec(10, 12, (layer,) * 3, sharing=(0, 0, 0), **AROUND)
+    smaller = members.decode(members.trim(members.encode([deep])), **AROUND)
+    assert any(spec.sharing == (0, 0) and len(spec.layers) == 2 for spec in smaller)
+    # Words may not be wider than the hidden state that they become.
+    assert any(spec.hidden_width == 8 and spec.embedding_width == 8 for spec in smaller)
+    grown = members.decode(members.grow(members.encode([deep])), **AROUND)
+    assert {spec.layers for spec in grown} == {(TransformerLayer(1, 8, 6),) * 3, (TransformerLayer(2, 16, 4),) * 3}
 
 
 def test_layers_of_every_type_are_drawn_by_their_weights(tmp_path: Path) -> None:
@@ -395,8 +466,6 @@ def test_layers_that_a_space_lacks_are_told(tmp_path: Path) -> None:
     layer = ConvolutionLayer(5, 4)
     with pytest.raises(UserError, match=r"has a layer that is a convolution \(kernel 5"):
         members.encode([StudentSpec(8, 8, (layer,), **AROUND)])
-    with pytest.raises(UserError, match="layers of type convolution, and a supernet's are transformers alone"):
-        members.widest(**AROUND)
 
 
 def test_unknown_names() -> None:

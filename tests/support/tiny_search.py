@@ -1,6 +1,8 @@
 """A search of seconds over a space that is given: a replayed device, a tiny BERT, and few steps of everything."""
 
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from tiny_kinds import write_bert
@@ -30,9 +32,15 @@ ffn: [16, 32, 48]
 """Parts of the teacher, so that a supernet of theirs is about as large."""
 
 
+@cache
+def _home() -> "TemporaryDirectory[str]":
+    """One home for all searches of a process: a teacher that was fitted to the same data is found there again."""
+    return TemporaryDirectory(prefix="tailorbird-home-")
+
+
 def tiny_search(root: Path, patch: pytest.MonkeyPatch, space: str) -> SearchSettings:
     """Settings of a search in `root`, for any data."""
-    patch.setenv("TAILORBIRD_HOME", str(root / "home"))
+    patch.setenv("TAILORBIRD_HOME", _home().name)
     patch.setitem(EFFORTS._entries, TINY.name, TINY)
     patch.setattr(Effort, "fitting", lambda self, kind: TRAINING)
     # Files are timed for real, but nothing hangs on how fast they are.
