@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """What a search is worth: its students beside shapes made by hand and beside random search, at equal latency.
 
-`search_quality.py trec=DIR … --profile PROFILE --budget-ms 4 --budget-ms 8` searches by every method, distils hand-made
-shapes that fill the same budgets by the same recipe for as many steps, and writes `docs/benchmarks/search.md` from all
-that is stored in `benchmarks/results/search_quality/`. What is there is not done again.
+`search_quality.py trec=DIR … --budget-ms 1 --budget-ms 2` searches by every method, distils hand-made shapes that fill
+the same budgets by the same recipe for as many steps, and writes `docs/benchmarks/search.md` from all that is stored in
+`benchmarks/results/search_quality/`. What is there is not done again. Another machine can go on: latencies are those of
+the stored profile `benchmarks/profile`, and students that are compared by seed all come from one fitted teacher.
 """
 
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
@@ -19,7 +20,7 @@ import typer
 from grid.teaching import as_text, machine, references, test_split
 from named import named_folders
 from quality.handmade import NAMES, scaled
-from quality.page import BY_HAND, page
+from quality.page import BY_HAND, RANDOM, page
 from workers import in_workers
 
 from devices.workload import Workload
@@ -45,7 +46,9 @@ from students.spec import StudentSpec
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "search_quality"
 PAGE = HERE.parent / "docs" / "benchmarks" / "search.md"
-METHODS_COMPARED = ("kd-nas", "random", "ridge", "autotinybert", "evolution")
+PROFILE = HERE / "profile"
+RANDOM_TWICE = f"{RANDOM}, twice the candidates"
+METHODS_COMPARED = ("kd-nas", "random", "ridge", "autotinybert", "evolution", RANDOM_TWICE)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class Job:
     how: str
     seed: int
     spec: StudentSpec | None = None
+
+    @property
+    def group(self) -> tuple[str, float, int]:
+        """Those whose differences are taken seed by seed."""
+        return self.task, self.budget_ms, self.seed
 
     @property
     def place(self) -> str:
@@ -105,6 +113,7 @@ def work(setting: Setting, job: Job) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     return {
         "spec": spec.to_json(),
+        "weights": weights_hash(room.teacher.folder),
         "predicted_ms": float(setting.predicted_ms([spec])[0]),
         "validation": float(validation.mean()),
         "test": float(right.mean()),
@@ -122,9 +131,9 @@ def searched(setting: Setting, room: Classroom, job: Job, folder: Path) -> dict[
         # Fitted already: no method gets another teacher than the others.
         teacher=str(room.teacher.folder),
         data=setting.data[job.task],
-        method=job.how,
+        method=method_of(job.how),
         space=setting.space,
-        effort=setting.effort,
+        effort=effort_of(setting.effort, job.how),
         seed=job.seed,
         output=folder,
     )
@@ -134,9 +143,24 @@ def searched(setting: Setting, room: Classroom, job: Job, folder: Path) -> dict[
     return {
         "checkpoint": str(Path(verdict["folder"]) / "student"),
         "seconds": {name: verdict["seconds"][name] for name in ("search", "distill")},
-        "steps": {"search": trying, "distill": final_steps(room, setting.effort, job.how)},
+        "steps": {"search": trying, "distill": final_steps(room, setting.effort, method_of(job.how))},
         "candidates": schedule["candidates"],
     }
+
+
+def method_of(how: str) -> str:
+    """The method by which a student is searched for."""
+    return RANDOM if how == RANDOM_TWICE else how
+
+
+def effort_of(name: str, how: str) -> str:
+    """The effort of a search, made in this process if it is a doubled one."""
+    if how != RANDOM_TWICE:
+        return name
+    twice = replace(EFFORTS[name], name=f"{name}, twice", episodes=2 * EFFORTS[name].episodes)
+    if twice.name not in EFFORTS.names():
+        EFFORTS.register(twice.name)(twice)
+    return twice.name
 
 
 def final_steps(room: Classroom, effort: str, method: str = METHODS_COMPARED[0]) -> int:
@@ -167,11 +191,13 @@ def shapes_of(setting: Setting, task: str, budget_ms: float, names: Sequence[str
 
 
 def prepare(results: Path, name: str, setting: Setting) -> dict[str, Any]:
-    """What is there of a task; `UserError` for results of another teacher, profile, space or effort."""
+    """What is there of a task; `UserError` for results of another teacher, profile, space or effort.
+
+    A teacher that was fitted on another machine has other weights, and so answers of its own among `references`.
+    """
     room, path = room_of(setting.data[name], setting.teacher, setting.effort, False), results / f"{name}.json"
     asked = {
         "teacher": room.teacher.content_hash,
-        "weights": weights_hash(room.teacher.folder),
         "profile": content_hash((setting.profile / PREDICTOR_FILE).read_text(), 8),
         "recipe": content_hash(RECIPES[METHODS[METHODS_COMPARED[0]].recipe].to_json(), 8),
         "sequence_length": setting.workload.sequence_length,
@@ -180,20 +206,39 @@ def prepare(results: Path, name: str, setting: Setting) -> dict[str, Any]:
     }
     if not path.is_file():
         about = {"teacher_name": room.teacher.name, "target": load_profile(setting.profile).target, "machines": {}}
-        write_json_atomic(path, {"asked": asked, **about, "references": references(room), "cells": {}})
+        write_json_atomic(path, {"asked": asked, **about, "references": {}, "cells": {}})
     have = dict(read_json(path, "results"))
     for key, value in asked.items():
         if have["asked"][key] != value:
             raise UserError(f"{key} is {have['asked'][key]} in {path} and {value} here: give this task another name.")
+    weights = weights_hash(room.teacher.folder)
+    if weights not in have["references"]:
+        have["references"][weights] = references(room)
     # What the workers would otherwise all make at once.
     _ = room.train_logits, room.validation_logits, room.importance
     return have
 
 
+def still_to_do(jobs: Sequence[Job], cells: Mapping[str, dict[str, Any]], weights: Mapping[str, str]) -> list[Job]:
+    """Jobs without a cell, and all jobs of a group that is begun but of another fitted teacher: its cells are dropped.
+
+    `cells` and `weights` are by task; the weights are those of the teacher here.
+    """
+    begun = {job.group for job in jobs if job.place not in cells[job.task]}
+    for job in jobs:
+        cell = cells[job.task].get(job.place)
+        if cell and job.group in begun and cell["weights"] != weights[job.task]:
+            Progress().say(
+                f"{job.task}, {job.place}: done again, since the teacher that is fitted here is another one."
+            )
+            del cells[job.task][job.place]
+    return [job for job in jobs if job.place not in cells[job.task]]
+
+
 def main(
     tasks: Annotated[list[str], typer.Argument(help="NAME=FOLDER for each task: its data, and what results call it.")],
-    profile: Annotated[Path, typer.Option(help="Folder of the device profile that latencies are taken from.")],
-    budget_ms: Annotated[list[float], typer.Option(help="May be repeated.")] = [4.0, 8.0],  # noqa: B006
+    profile: Annotated[Path, typer.Option(help="Folder of the device profile that latencies are from.")] = PROFILE,
+    budget_ms: Annotated[list[float], typer.Option(help="May be repeated.")] = [1.0, 2.0],  # noqa: B006
     method: Annotated[list[str], typer.Option(help="May be repeated.")] = list(METHODS_COMPARED),  # noqa: B006
     shape: Annotated[list[str], typer.Option(help="Made by hand; may be repeated.")] = list(NAMES),  # noqa: B006
     seeds: int = 3,
@@ -210,7 +255,7 @@ def main(
     """Do what is missing, and write the page from all there is."""
     workload = Workload(sequence_length=sequence_length)
     for how, budget in product(method, budget_ms):
-        SearchSettings((budget,), workload, method=how, space=space, effort=effort).check()
+        SearchSettings((budget,), workload, method=method_of(how), space=space, effort=effort).check()
     _ = [SHAPES[name] for name in shape]
     data = named_folders(tasks)
     setting = Setting(data, teacher, profile.absolute(), workload, space, effort, results / "runs")
@@ -227,7 +272,8 @@ def main(
         for (name, budget), every in hows.items()
         for how, spec in every.items()
     ]
-    queue = [job for job in jobs if job.place not in have[job.task]["cells"]]
+    fitted = {name: weights_hash(room_of(data[name], teacher, effort).teacher.folder) for name in data}
+    queue = still_to_do(jobs, {name: have[name]["cells"] for name in data}, fitted)
     with Progress().task("searching and distilling", len(queue)) as shown:
 
         def keep(job: Job, outcome: dict[str, Any]) -> None:

@@ -172,10 +172,11 @@ class SampleStore:
     def samples(self, keys: Iterable[str] | None = None) -> list[Sample]:
         """Every sample, or those of `keys`, in the order they were taken."""
         wanted = None if keys is None else set(keys)
+        # Samples first: a workload is written before its samples, and another process may be writing.
+        rows = self._connection.execute("SELECT * FROM samples ORDER BY rowid").fetchall()
         workloads = {
             key: Workload(**json.loads(text)) for key, text in self._connection.execute("SELECT * FROM workloads")
         }
-        rows = self._connection.execute("SELECT * FROM samples ORDER BY rowid")
         return [
             Sample(key, workloads[workload], process, number, milliseconds, taken_at)
             for key, workload, process, number, milliseconds, taken_at in rows

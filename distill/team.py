@@ -5,6 +5,7 @@ tells the others what, and they learn from their share of every batch; in betwee
 share the folders of the run. In Python: `with assembled() as us: distil(…) if us.rank == 0 else follow()`.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,12 @@ class Team:
         if self.size > 1:
             dist.barrier(group=self._messages)
 
+    def disband(self) -> None:
+        """Leave the others. A group that something still holds keeps threads, which may end an exiting Python badly."""
+        self._messages = None
+        gc.collect()
+        dist.destroy_process_group()
+
 
 _current = Team()
 
@@ -78,8 +85,11 @@ def assembled() -> Iterator[Team]:
         torch.cuda.set_device(place)
     dist.init_process_group(backend, timeout=PATIENCE)
     # Words travel by gloo: waiting long for them keeps no GPU busy.
-    messages = dist.group.WORLD if backend == "gloo" else dist.new_group(backend="gloo", timeout=PATIENCE)
-    _current = Team(dist.get_rank(), dist.get_world_size(), messages)
+    _current = Team(
+        dist.get_rank(),
+        dist.get_world_size(),
+        dist.group.WORLD if backend == "gloo" else dist.new_group(backend="gloo", timeout=PATIENCE),
+    )
     try:
         yield _current
     finally:
@@ -87,5 +97,5 @@ def assembled() -> Iterator[Team]:
         if not _current.training:
             if _current.rank == 0:
                 _current.shared(None)
-            dist.destroy_process_group()
+            _current.disband()
         _current = Team()

@@ -55,13 +55,17 @@ def _validation(cells: Mapping[int, Mapping[str, Any]], seeds: Sequence[int] = (
 
 def section(task: str, budget: str, one: Mapping[str, Any]) -> list[str]:
     """Markdown of one task and budget."""
-    cells, reference = cells_of(one, budget), one["references"]["test"]
-    best, count = best_by_hand(cells), reference["examples"]
+    cells = cells_of(one, budget)
+    best = best_by_hand(cells)
     methods = {how: found for how, found in cells.items() if not how.startswith(BY_HAND)}
     # Seeds are paired, so only those count that all have.
     seeds = _common({how: cells[how] for how in (*methods, *([best] if best else []))})
     if not seeds:
         return [f"### {task}, {budget} ms", "", "No seed is there of all methods yet.", ""]
+
+    first = best or next(iter(methods))
+    references = [one["references"][cells[first][seed]["weights"]]["test"] for seed in seeds]
+    count = references[0]["examples"]
 
     def right(how: str) -> Any:
         return np.stack([from_text(cells[how][seed]["right"], count) for seed in seeds])
@@ -69,7 +73,9 @@ def section(task: str, budget: str, one: Mapping[str, Any]) -> list[str]:
     # Where no hand-made shape is so fast, the first method stands first.
     scores = {f"{BEST} ({best.removeprefix(BY_HAND)})": right(best)} if best else {}
     scores |= {how: right(how) for how in methods}
-    teacher, words = (from_text(reference[who], count) for who in ("teacher", "bag_of_words"))
+    teacher, words = (
+        np.stack([from_text(reference[who], count) for reference in references]) for who in ("teacher", "bag_of_words")
+    )
     lines = [f"### {task}, {budget} ms", "", score_table(scores, teacher, words)]
     if RANDOM in methods:
         lines.append("Minus random search: " + ", ".join(

@@ -51,7 +51,7 @@ def test_a_scaled_shape_fills_its_budget(tmp_path: Path) -> None:
 def cell(validation: float, share: float, **more: object) -> dict[str, object]:
     right = as_text(np.arange(1000) < 1000 * share)
     spec = uniform_spec(2, 32, 2, 64).to_json()
-    return {"validation": validation, "right": right, "spec": spec, "predicted_ms": 3.9,
+    return {"weights": "w", "validation": validation, "right": right, "spec": spec, "predicted_ms": 3.9,
             "seconds": {"search": 60.0, "distill": 30.0}, "steps": {"search": 720, "distill": 700}, **more}  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def test_validation_chooses_the_shape_and_differences_are_paired() -> None:
               for how, share in (("kd-nas", 0.8), ("random", 0.75))}  # fmt: skip
     reference = {"examples": 1000, "teacher": as_text(np.arange(1000) < 950), "bag_of_words": as_text(np.zeros(1000))}
     one = {"asked": {"space": "hybrid", "effort": "quick"}, "teacher_name": "T", "target": "cpu",
-           "references": {"test": reference}, "cells": cells}  # fmt: skip
+           "references": {"w": {"test": reference}}, "cells": cells}  # fmt: skip
     assert best_by_hand(cells_of(one, "4")) == "by hand: wide", "whatever the test split says"
     text = page({"tone": one})
     assert "| best by hand (wide) | 2 | 70.0 |" in text and "| kd-nas | 2 | 80.0 |" in text
@@ -99,3 +99,19 @@ def test_one_budget_from_data_to_page(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UserError, match="effort is quick .* and standard here"):
         run([], effort="standard")
     assert "best by hand (bert-tiny)" in place.read_text()
+
+
+def test_students_of_another_teacher_are_not_mixed_into_a_group_that_is_begun() -> None:
+    jobs = [script.Job("tone", 4.0, how, seed) for seed in range(2) for how in ("kd-nas", "random")]
+    cells = {job.place: {"weights": "theirs"} for job in jobs[:3]}
+    assert script.still_to_do(jobs, {"tone": dict(cells)}, {"tone": "theirs"}) == jobs[3:]
+    assert script.still_to_do(jobs, {"tone": cells}, {"tone": "ours"}) == jobs[2:]
+    assert list(cells) == [job.place for job in jobs[:2]], "the seed that is complete stays"
+
+
+def test_random_search_at_twice_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert script.method_of(script.RANDOM_TWICE) == "random" and script.method_of("ridge") == "ridge"
+    monkeypatch.setattr(EFFORTS, "_entries", dict(EFFORTS._entries))
+    assert script.effort_of("quick", "random") == "quick"
+    twice = EFFORTS[script.effort_of("quick", script.RANDOM_TWICE)]
+    assert twice.episodes == 2 * EFFORTS["quick"].episodes and twice.final_steps == EFFORTS["quick"].final_steps
