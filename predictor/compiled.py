@@ -9,10 +9,11 @@ import numpy as np
 
 from devices.affinity import usable_cores
 from devices.workload import Workload
-from predictor.features import SPLITS, block_terms, tree_columns, whole_terms
+from predictor.features import SPLITS, tree_columns, whole_terms
 from predictor.latency import LatencyPredictor
 from predictor.physics import Matrix, Vector
 from predictor.regressor import LatencyRegressor
+from predictor.terms import block_terms
 from students.spec import Block
 from students.table import ABSENT, Numbers, sums_of_rows
 

@@ -17,14 +17,7 @@ from predictor.circumstances import (
     fitted,
     fitted_or_adapted,
 )
-from predictor.features import (
-    BLOCK_TERMS,
-    FEATURES,
-    PLACES,
-    block_terms,
-    feature_table,
-    whole_terms,
-)
+from predictor.features import FEATURES, feature_table, whole_terms
 from predictor.observation import (
     Circumstances,
     Observation,
@@ -38,6 +31,7 @@ from predictor.physics import Matrix, Vector
 from predictor.ranges import Ranges
 from predictor.regressor import LatencyRegressor
 from predictor.signed import read_signed, write_signed
+from predictor.terms import BLOCK_TERMS, PLACES, block_terms
 from runs.errors import UserError
 from students.spec import EmbeddingBlock, LayerBlock, StudentSpec
 from students.table import BlockTable

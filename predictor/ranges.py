@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from devices.workload import Workload
-from predictor.features import BLOCK_TERMS, Matrix, used_block_terms, used_blocks
+from predictor.features import used_block_terms, used_blocks
 from predictor.observation import Rows, per_workload
+from predictor.terms import BLOCK_TERMS, Matrix
 from students.layer_types import BottleneckLayer, TransformerLayer
 from students.spec import Block, EmbeddingBlock, LayerBlock
 from students.table import BlockTable

@@ -9,18 +9,8 @@ from hypothesis import strategies as st
 
 from devices.workload import Workload
 from predictor.evaluation import flops_and_one
-from predictor.features import (
-    BLOCK_TERMS,
-    CACHES_MB,
-    FEATURES,
-    MANY,
-    PLACES,
-    TERM_COUNT,
-    WHOLE_TERMS,
-    block_terms,
-    feature_table,
-    law_terms,
-)
+from predictor.features import CACHES_MB, FEATURES, TERM_COUNT, WHOLE_TERMS, feature_table, law_terms
+from predictor.terms import BLOCK_TERMS, MANY, PLACES, block_terms
 from students.heads import TokenHeadBlock
 from students.spec import (
     BottleneckLayer,

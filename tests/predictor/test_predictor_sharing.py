@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.workload import Workload
-from predictor.features import BLOCK_TERMS, block_terms
 from predictor.sharing import busiest_units, shared
+from predictor.terms import BLOCK_TERMS, block_terms
 from students.spec import LayerBlock, TransformerLayer
 
 MUCH = 1e7
