@@ -14,12 +14,11 @@ from export.items import item_key
 from nas.budget import Budget
 from nas.context import STUDY_FILE, Context
 from nas.controllers import CONTROLLERS, Problem
+from nas.earlier_trials import trials_before
 from nas.filling import fill
 from nas.finalists import Candidate, Finalist, MeasureSpecs, choose_finalists, finalist_from_json, margin_on
-from nas.lessons import lessons
 from nas.limits import file_form
 from nas.memory import spec_memory
-from nas.methods import LEARNED
 from nas.proxies import PROXIES
 from nas.scoring import Scoring
 from nas.study import Code, Outcome, open_study, run_trials
@@ -31,7 +30,7 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     """Run the method's episodes for one budget: every trial, and what the controller reports, JSON-able."""
     scoring, effort, method = context.ground.scoring(budget), context.effort, context.method
     members, proxy = scoring.members, PROXIES[context.method.proxy]
-    earlier = tuple((lesson.codes, lesson.rewards) for lesson in context.ground.lessons)
+    earlier = tuple((trials.codes, trials.rewards) for trials in context.ground.earlier_trials)
     tryout = replace(context.tryout, space=members.space, known=earlier)
     problem = Problem(
         members.space,
@@ -43,8 +42,8 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     )
     controller = CONTROLLERS[method.controller](problem, context.settings.seed)
     if controller.learns:
-        for lesson in lessons(context.run, context.ground.budgets, budget, context.ground.lessons):
-            controller.learn(lesson.codes, lesson.rewards)
+        for trials in trials_before(context.run, context.ground.budgets, budget, context.ground.earlier_trials):
+            controller.learn(trials.codes, trials.rewards)
     episodes = effort.further_episodes if controller.lessons else effort.episodes
 
     def attempt(code: Code) -> Outcome:
@@ -59,18 +58,18 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
     study = open_study(context.run.path / STUDY_FILE, budget.label)
     genes = list(zip(members.space.genes, members.space.cardinalities, strict=True))
     label = f"{budget.label}: {_how(context)}"
-    trials = run_trials(study, controller, genes, episodes, context.candidates, attempt, context.progress, label)
-    if not trials:
+    tried = run_trials(study, controller, genes, episodes, context.candidates, attempt, context.progress, label)
+    if not tried:
         raise UserError(f"the space {members.space.name} has no member to try within {budget.label}.")
-    best = max(trials, key=lambda trial: trial.reward)
+    best = max(tried, key=lambda trial: trial.reward)
     context.progress.say(
-        f"{budget.label}: tried {len(trials)} candidates; the best reward is {best.reward:.4f} (trial {best.number})"
+        f"{budget.label}: tried {len(tried)} candidates; the best reward is {best.reward:.4f} (trial {best.number})"
     )
-    return {"trials": [asdict(trial) for trial in trials], "episodes": controller.report()}
+    return {"trials": [asdict(trial) for trial in tried], "episodes": controller.report()}
 
 
 def _how(context: Context) -> str:
-    if context.method.proxy == LEARNED:
+    if context.method.foretells:
         return "foretelling candidates"
     return "mini-distilling candidates" if context.supernet is None else "judging parts of the supernet"
 

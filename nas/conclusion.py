@@ -11,10 +11,10 @@ from export.verify import Batch, Parity, compare, run_graph, run_model, text_bat
 from nas.budget import Budget
 from nas.card import CARD_FILE, model_card
 from nas.context import Context
-from nas.delivery import FILES_TARGET, Delivered, delivered_forms, distillation_stage, graph_files, target_file
+from nas.delivery import FILES_TARGET, Delivered, delivered_forms, graph_files, target_file
 from nas.device import time_items
 from nas.finalists import Finalist
-from nas.methods import LEARNED
+from nas.full_distillation import distillation_stage
 from nas.result_folder import CHECKPOINT, checkpoint_of
 from nas.use import timed_as, used_as_encoder
 from nas.verdict import Circumstances, FileFacts, Scores, TeacherFacts, build_verdict, write_verdict
@@ -120,9 +120,9 @@ def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, 
         found["cut_steps"] = taught["steps"]
     if context.supernet is not None:
         return {**found, "supernet_steps": context.effort.supernet_steps}
-    if learnt := sum(len(lesson.rewards) for lesson in context.ground.lessons):
+    if learnt := sum(len(trials.rewards) for trials in context.ground.earlier_trials):
         found["learnt_from"] = learnt
-    if context.method.proxy == LEARNED:
+    if context.method.foretells:
         return found
     return {**found, "steps": context.tryout.steps, "subset": context.effort.subset}
 

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,6 @@ from typing import Any
 from devices.measurement import Measurement
 from devices.target import open_target
 from devices.workload import Workload
-from distill.distillation import distil
-from distill.lesson import needs_teacher_inside
 from export.calibration import calibrate_on
 from export.form import DEFAULT_FORMS, Form
 from export.items import Checkpoint, GraphFile, Item, item_key
@@ -20,15 +18,15 @@ from export.lowering import GRAPH_FORMS, graph_form
 from export.memory import memory_bytes
 from export.student import export_student
 from nas.budget import Budget
-from nas.candidates import finalists_of, further_finalists, measure_beside
+from nas.candidates import finalists_of, further_finalists
 from nas.context import Context
-from nas.filling import lighten
-from nas.finalists import Finalist, margin_on
+from nas.cut import lighter, lighter_stage
+from nas.finalists import Finalist
+from nas.full_distillation import distillation_stage, distilled
 from nas.limits import MEGABYTE, file_form
 from nas.result_folder import CHECKPOINT, ENCODER, checkpoint_of
 from nas.use import used_checkpoint
 from runs.files import folder_atomic
-from students.spec import TransformerLayer
 
 CALIBRATION_TEXTS = 256
 """Training texts from which rounding learns how far numbers reach."""
@@ -41,9 +39,6 @@ WAITS = 2
 """So often a machine is waited for that has slowed by as much as a student is over its budget."""
 
 WAIT_SECONDS = 60.0
-
-CUT_STEPS, CUT_RATE = 0.2, 0.1
-"""Shares of a full distillation's steps and learning rate with which a student that was cut learns to do without."""
 
 SLOWED = 1.05
 """From so many times its earlier milliseconds on a teacher says that it is the machine: less may be its own noise."""
@@ -82,18 +77,6 @@ class Timed:
         return [self.measurements[name].p50_ms for name in ("student", "teacher")]
 
 
-def distil_finalists(context: Context, budget: Budget, stored: dict[str, Any]) -> list[Finalist]:
-    """Distil as many of the best finalists as the effort says; all of them in the order to deliver.
-
-    Those distilled come first, the best on validation ahead; the rest stand by in the order of their rewards.
-    """
-    finalists = finalists_of(stored)
-    chosen = finalists[: context.effort.distilled]
-    scores = [distilled(context, budget, finalist)["validation_score"] for finalist in chosen]
-    order = sorted(range(len(chosen)), key=lambda n: (-scores[n], n))
-    return [chosen[n] for n in order] + finalists[len(chosen) :]
-
-
 def deliver(context: Context, budget: Budget, finalists: list[Finalist]) -> Delivered:
     """Export and measure finalists in turn until one keeps the budget as it will be shipped.
 
@@ -117,7 +100,8 @@ def deliver(context: Context, budget: Budget, finalists: list[Finalist]) -> Deli
             context.progress.say(
                 f"{budget.label}: measured {too_much} after export, which is over; looking for what can be cut away"
             )
-            found = finalists_of(context.run.stage(lighter_stage(budget), partial(lighter, context, budget, delivered)))
+            cutting = partial(lighter, context, budget, finalist, delivered.student.p50_ms)
+            found = finalists_of(context.run.stage(lighter_stage(budget), cutting))
             found = [one for one in found if one.candidate.codes not in shipped]
             if found:
                 # What was cut to the shape of one that stands by takes its place.
@@ -135,34 +119,10 @@ def deliver(context: Context, budget: Budget, finalists: list[Finalist]) -> Deli
             return delivered
 
 
-def lighter_stage(budget: Budget) -> str:
-    """Name of the stage in which a student that is slightly too slow is cut."""
-    return f"{budget.label} lighter"
-
-
 def _slightly_slow(context: Context, budget: Budget, delivered: Delivered) -> bool:
     """Whether a student is over its milliseconds alone, by little."""
     slow = budget.latency_ms < delivered.student.p50_ms <= DOUBTED * budget.latency_ms
     return slow and not _heavy(context, budget, delivered)
-
-
-def lighter(context: Context, budget: Budget, delivered: Delivered) -> dict[str, Any]:
-    """A measured part of a student that came out slightly too slow, which starts from what that has learnt, JSON-able.
-
-    No finalist where no part was measured within the budget, where it has layers that cannot be cut, and where the
-    recipe looks inside the teacher: what it looks through is not kept, and would have to be learnt first.
-    """
-    scoring, finalist = context.ground.scoring(budget), delivered.finalist
-    spec = finalist.candidate.spec
-    cuttable = spec.sharing is None and all(isinstance(layer, TransformerLayer) for layer in spec.layers)
-    if not cuttable or needs_teacher_inside(context.recipe.terms):
-        return {"finalists": []}
-    measure, margin = measure_beside(context, budget), margin_on(scoring.disturbance)
-    found = lighten(finalist, delivered.student.p50_ms, budget, measure, scoring.smaller, margin)
-    if found is None:
-        return {"finalists": []}
-    folder = distilled(context, budget, finalist)["folder"]
-    return {"finalists": [replace(found, cut_from=folder).to_json()]}
 
 
 def excess(context: Context, budget: Budget, delivered: Delivered) -> str:
@@ -178,44 +138,9 @@ def _heavy(context: Context, budget: Budget, delivered: Delivered) -> str:
     return "" if most is None or taken <= most else f"{taken / MEGABYTE:.1f} MB of memory"
 
 
-def distillation_stage(budget: Budget, finalist: Finalist) -> str:
-    """Name of the stage in which a finalist is distilled in full."""
-    return f"{budget.label} distillation {item_key(finalist.candidate.spec)}"
-
-
 def export_stage(budget: Budget, finalist: Finalist) -> str:
     """Name of the stage in which a finalist is exported and measured once more."""
     return f"{budget.label} shipped {item_key(finalist.candidate.spec)}"
-
-
-def distilled(context: Context, budget: Budget, finalist: Finalist) -> dict[str, Any]:
-    """The folder (relative to the run's) and validation score of a finalist, distilled in full unless it was."""
-    spec = finalist.candidate.spec
-    key = item_key(spec)
-
-    def run() -> dict[str, Any]:
-        recipe, steps, how = context.recipe, context.full_steps, "in full"
-        if finalist.cut_from is not None:
-            # Each layer goes on as the same layer of the whole.
-            gentle = replace(recipe.optimization, learning_rate=CUT_RATE * recipe.optimization.learning_rate)
-            start = str(context.run.path / finalist.cut_from)
-            recipe = replace(recipe, initialization=start, layer_map="uniform", optimization=gentle)
-            steps, how = max(1, round(CUT_STEPS * steps)), "on from what it was cut from"
-        context.progress.say(f"{budget.label}: distilling {key}, measured {finalist.measured_ms:.2f} ms, {how}")
-        done = distil(
-            context.taught(spec),
-            context.teacher,
-            context.ground.task,
-            recipe,
-            context.work_folder(budget.label) / key,
-            seed=context.settings.seed,
-            progress=context.progress,
-            steps=steps,
-        )
-        folder = done.folder.relative_to(context.run.path)
-        return {"folder": str(folder), "validation_score": done.validation_score, "steps": done.steps}
-
-    return context.run.stage(distillation_stage(budget, finalist), run)
 
 
 def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:

@@ -23,7 +23,7 @@ from distill.tasks import Task, load_task
 from nas.budget import Budget
 from nas.controllers.pool import Codes
 from nas.device import device_profile, in_each, time_items
-from nas.lessons import Lesson, read_lessons
+from nas.earlier_trials import EarlierTrials, read_trials
 from nas.limits import file_form
 from nas.members import Members
 from nas.memory import MEASURED, MemoryModel, measure_memory
@@ -71,7 +71,7 @@ class Ground:
     """By workload: there are several where the precision is to be chosen."""
     budgets: tuple[Budget, ...]
     profile_seconds: float
-    lessons: tuple[Lesson, ...] = ()
+    earlier_trials: tuple[EarlierTrials, ...] = ()
     """What earlier searches tried, where the method is to learn from them."""
 
     def scoring(self, budget: Budget) -> Scoring:
@@ -84,12 +84,12 @@ def lay_ground(
     progress: Progress,
     profile: Path | None = None,
     memory: Mapping[str, MemoryModel] | None = None,
-    lessons: Sequence[Lesson] | None = None,
+    earlier_trials: Sequence[EarlierTrials] | None = None,
 ) -> Ground:
     """Load data, teacher's shape and profile (made if there is none), and check that the budgets can be met.
 
     Trains nothing, and writes nothing but fetched packages and the device profile, which outlive the run. `profile`,
-    `memory`, by precision of the workload, and `lessons` are those that an earlier start of this run used.
+    `memory`, by precision of the workload, and `earlier_trials` are those that an earlier start of this run used.
 
     Raises:
         UserError: data, teacher or profile cannot be used, or no student is fast or small enough.
@@ -107,7 +107,7 @@ def lay_ground(
             "--precision fp32 or --precision int8."
         )
     progress.say(f"data: {task.name}, {task.kind} ({task.licence}), {task.source}")
-    lessons = read_lessons(settings, task.content_hash) if lessons is None else lessons
+    earlier_trials = read_trials(settings, task.content_hash) if earlier_trials is None else earlier_trials
     method = METHODS[settings.method]
     teacher = _looked_at(settings.teacher, task, RECIPES[method.recipe], progress)
     inputs, tokenizer, longest = teacher.inputs, load_tokenizer(teacher.folder), teacher.inputs.maximum_positions
@@ -158,7 +158,7 @@ def lay_ground(
         scorings=scorings,
         budgets=budgets,
         profile_seconds=seconds,
-        lessons=tuple(lessons),
+        earlier_trials=tuple(earlier_trials),
     )
 
 

@@ -28,9 +28,14 @@ class Method:
     reward: Reward = field(default_factory=Reward)
 
     @property
+    def foretells(self) -> bool:
+        """Whether it tries no candidate itself."""
+        return self.proxy == LEARNED
+
+    @property
     def learns(self) -> bool:
-        """Whether it makes use of what candidates of earlier searches were worth (`nas.lessons`)."""
-        return self.proxy == LEARNED or CONTROLLERS[self.controller].learns
+        """Whether it makes use of what candidates of earlier searches were worth (`nas.earlier_trials`)."""
+        return self.foretells or CONTROLLERS[self.controller].learns
 
 
 METHODS: Registry[Method] = Registry("method")

@@ -13,14 +13,16 @@ from nas.candidates import finalists_of, time_finalists, try_candidates
 from nas.choice import choose
 from nas.conclusion import baselines_on_test, conclude
 from nas.context import RESULTS, WORK, Context, tried_at_once, used_teacher
-from nas.delivery import Delivered, deliver, distil_finalists, distillation_stage, export_stage, lighter_stage
+from nas.cut import lighter_stage
+from nas.delivery import Delivered, deliver, export_stage
 from nas.device import time_items
+from nas.earlier_trials import SPACE, EarlierTrials, trials_from_json
 from nas.estimate import Forecast, forecast
 from nas.front import FRONT, front_of, write_front
+from nas.full_distillation import distil_finalists, distillation_stage
 from nas.groundwork import Ground, lay_ground
-from nas.lessons import SPACE, Lesson, lesson_from_json
 from nas.memory import MemoryModel, memory_model_from_json
-from nas.methods import LEARNED, METHODS, Method
+from nas.methods import METHODS, Method
 from nas.preparations import PREPARATIONS
 from nas.report import REPORT_FILE, write_report
 from nas.schedule import EFFORTS
@@ -37,7 +39,7 @@ PREPARED = "supernet"
 
 MEMORY = "memory"
 
-LESSONS = "earlier searches"
+EARLIER = "earlier searches"
 
 Verdict = dict[str, Any]
 
@@ -60,7 +62,7 @@ def search(settings: SearchSettings, progress: Progress | None = None) -> list[V
     with open_run(folder, "search", settings.to_json()) as run:
         finished = run.result("verdicts")
         if finished is None:
-            begun_with = (_earlier_profile(run), _earlier_memory(run), _earlier_lessons(run))
+            begun_with = (_earlier_profile(run), _earlier_memory(run), _earlier_trials(run))
             ground = ground or lay_ground(settings, progress, *begun_with)
             finished = run.stage("verdicts", partial(_search, settings, ground, run, progress))
         else:
@@ -77,7 +79,7 @@ def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: 
     run.stage(SPACE, lambda: {"choices": choices_hash(ground.members.space.choices)})
     run.stage(MEMORY, lambda: _memory_of(ground))
     if settings.learn_from:
-        run.stage(LESSONS, lambda: {"budgets": [lesson.to_json() for lesson in ground.lessons]})
+        run.stage(EARLIER, lambda: {"budgets": [trials.to_json() for trials in ground.earlier_trials]})
     ground = _as_begun(run, ground)
     plan = _forecast(settings, ground)
     names = " and ".join(budget.label for budget in ground.budgets)
@@ -228,8 +230,8 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         tokens=ground.mean_tokens,
         batch_size=optimization.examples_per_step,
         copies=recipe.augment > 0,
-        learnt=None if not method.learns else bool(ground.lessons),
-        trained=method.proxy != LEARNED,
+        learnt=None if not method.learns else bool(ground.earlier_trials),
+        trained=not method.foretells,
     )
 
 
@@ -245,10 +247,10 @@ def _earlier_memory(run: RunFolder) -> dict[str, MemoryModel]:
     return {precision: memory_model_from_json(model) for precision, model in stored.items()}
 
 
-def _earlier_lessons(run: RunFolder) -> list[Lesson] | None:
+def _earlier_trials(run: RunFolder) -> list[EarlierTrials] | None:
     """What this run learnt from earlier searches as it began: they may have gone on since."""
-    stored = run.result(LESSONS)
-    return None if stored is None else [lesson_from_json(lesson) for lesson in stored["budgets"]]
+    stored = run.result(EARLIER)
+    return None if stored is None else [trials_from_json(trials) for trials in stored["budgets"]]
 
 
 def _earlier_profile(run: RunFolder) -> Path | None:

@@ -12,7 +12,7 @@ from devices.workload import Workload
 from nas.budget import Budget
 from nas.limits import MEGABYTE, Limits
 from nas.memory import MemoryModel
-from nas.methods import LEARNED, METHODS
+from nas.methods import METHODS
 from nas.schedule import EFFORTS
 from runs.errors import UserError
 from runs.files import content_hash
@@ -73,7 +73,7 @@ class SearchSettings:
 
     def _check_learning(self) -> None:
         method = METHODS[self.method]
-        if method.proxy == LEARNED and not self.learn_from:
+        if method.foretells and not self.learn_from:
             raise UserError(
                 f"--method {self.method} goes by what an earlier search of the same data found: name its run folder "
                 "with --learn-from, or choose another method."

@@ -15,20 +15,19 @@ from devices.workload import Workload
 from export.items import Checkpoint, GraphFile
 from nas.budget import Budget
 from nas.context import Context
+from nas.cut import lighter_stage
 from nas.delivery import (
     WAITS,
     deliver,
     delivered_forms,
-    distil_finalists,
-    distillation_stage,
     excess,
     export_stage,
-    lighter_stage,
     target_artifact,
     timed_as_shipped,
 )
 from nas.estimate import Forecast, forecast
 from nas.finalists import Candidate, Finalist
+from nas.full_distillation import distil_finalists, distillation_stage
 from nas.limits import Limits
 from nas.members import Members
 from nas.schedule import EFFORTS, Effort

@@ -8,7 +8,7 @@ import pytest
 from tiny_kinds import write
 from tiny_search import QUIET, SPACE, tiny_search
 
-from nas import delivery
+from nas import delivery, full_distillation
 from nas.search import search
 from runs.files import read_json
 from runs.folder import RUN_FILE
@@ -29,7 +29,7 @@ def test_from_too_slow_to_within_the_budget(tmp_path: Path, monkeypatch: pytest.
         return replace(found, measurements={**found.measurements, "student": slow})
 
     monkeypatch.setattr(delivery, "timed_as_shipped", disturbed)
-    settings, distil = replace(settings, method="random"), delivery.distil
+    settings, distil = replace(settings, method="random"), full_distillation.distil
 
     class Killed(BaseException):
         pass
@@ -40,7 +40,7 @@ def test_from_too_slow_to_within_the_budget(tmp_path: Path, monkeypatch: pytest.
         return distil(*given, **named)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(delivery, "distil", dying)
+        patch.setattr(full_distillation, "distil", dying)
         search(settings, QUIET)
     (verdict,) = search(settings, QUIET)
     # Nothing was timed again after the kill, and what was to be cut is still there.

@@ -13,7 +13,7 @@ from tiny_kinds import write
 from tiny_search import QUIET, SPACE, tiny_search
 
 from nas.controllers.pool import draw_pool
-from nas.lessons import lesson_from_json, read_lessons
+from nas.earlier_trials import read_trials, trials_from_json
 from nas.methods import LEARNED, METHODS
 from nas.proxies import PROXIES, Tryout
 from nas.search import SearchSettings, search
@@ -119,9 +119,9 @@ class TestBadInput:
         settings = replace(earlier, method="ridge", space=str(file), learn_from=(earlier.folder(),))
         stored = read_json(earlier.folder() / RUN_FILE)["stages"]["data"]["result"]["content_hash"]
         with pytest.raises(UserError, match="of another space than what space is now"):
-            read_lessons(settings, stored)
+            read_trials(settings, stored)
         twice = replace(settings, space=earlier.space, learn_from=(earlier.folder(), earlier.folder()))
-        assert len(read_lessons(twice, stored)) == 1
+        assert len(read_trials(twice, stored)) == 1
 
     def test_what_was_foretold_itself_is_no_lesson(self, earlier: SearchSettings, tmp_path: Path) -> None:
         record = read_json(earlier.folder() / RUN_FILE)
@@ -164,7 +164,7 @@ def test_the_proxy_sees_every_gene(name: str) -> None:
 
 
 def test_a_lesson_comes_back_as_it_was() -> None:
-    lesson = lesson_from_json({"trials": [{"codes": [1, 2], "reward": 0.5}, {"codes": [3, 4], "reward": 0.25}]})
-    again = lesson_from_json(lesson.to_json())
+    lesson = trials_from_json({"trials": [{"codes": [1, 2], "reward": 0.5}, {"codes": [3, 4], "reward": 0.25}]})
+    again = trials_from_json(lesson.to_json())
     assert again.codes.tolist() == [[1, 2], [3, 4]] and again.rewards == (0.5, 0.25)
     assert METHODS["learned"].learns and METHODS["ridge"].learns and not METHODS["kd-nas"].learns

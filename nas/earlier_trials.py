@@ -9,7 +9,7 @@ import numpy as np
 
 from nas.budget import Budget
 from nas.controllers import Codes
-from nas.methods import LEARNED, METHODS
+from nas.methods import METHODS
 from nas.settings import SearchSettings
 from runs.errors import UserError
 from runs.folder import RunFolder, read_run
@@ -24,27 +24,27 @@ SEARCHED = " search"
 
 
 @dataclass(frozen=True)
-class Lesson:
+class EarlierTrials:
     """The candidates of one budget [n, genes] and their rewards."""
 
     codes: Codes
     rewards: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As `lesson_from_json` reads it."""
+        """As `trials_from_json` reads it."""
         return {"codes": self.codes.tolist(), "rewards": list(self.rewards)}
 
 
-def lesson_from_json(value: dict[str, Any]) -> Lesson:
-    """What `Lesson.to_json` or the stage of a budget's candidates says."""
+def trials_from_json(value: dict[str, Any]) -> EarlierTrials:
+    """What `EarlierTrials.to_json` or the stage of a budget's candidates says."""
     trials = value.get("trials")
     if trials is None:
-        return Lesson(np.array(value["codes"], dtype=np.int64), tuple(value["rewards"]))
+        return EarlierTrials(np.array(value["codes"], dtype=np.int64), tuple(value["rewards"]))
     codes = np.array([trial["codes"] for trial in trials], dtype=np.int64)
-    return Lesson(codes, tuple(float(trial["reward"]) for trial in trials))
+    return EarlierTrials(codes, tuple(float(trial["reward"]) for trial in trials))
 
 
-def read_lessons(settings: SearchSettings, data: str) -> tuple[Lesson, ...]:
+def read_trials(settings: SearchSettings, data: str) -> tuple[EarlierTrials, ...]:
     """Those of the runs that `--learn-from` names; `data` is the content hash of this search's.
 
     Raises `UserError` for a run of another kind, of other data, of another space, without any candidate, or whose own
@@ -52,12 +52,12 @@ def read_lessons(settings: SearchSettings, data: str) -> tuple[Lesson, ...]:
     """
     chosen = space(settings.space)
     folders = dict.fromkeys(Path(folder).absolute() for folder in settings.learn_from)
-    return tuple(lesson for folder in folders for lesson in _of_run(folder, chosen, data))
+    return tuple(trials for folder in folders for trials in _of_run(folder, chosen, data))
 
 
-def _of_run(folder: Path, chosen: SearchSpace, data: str) -> list[Lesson]:
+def _of_run(folder: Path, chosen: SearchSpace, data: str) -> list[EarlierTrials]:
     run = read_run(folder, "search", "--learn-from")
-    if METHODS[run.settings["method"]].proxy == LEARNED:
+    if METHODS[run.settings["method"]].foretells:
         raise UserError(
             f"the search in {folder} tried no candidate itself, but foretold them from other searches: name those."
         )
@@ -73,7 +73,7 @@ def _of_run(folder: Path, chosen: SearchSpace, data: str) -> list[Lesson]:
             f"the search in {folder} was of other data than this one: what its candidates were worth there says "
             "nothing here; name a search of the same data, or leave --learn-from away."
         )
-    found = [lesson_from_json(run.result(name) or {}) for name in run.stages() if name.endswith(SEARCHED)]
+    found = [trials_from_json(run.result(name) or {}) for name in run.stages() if name.endswith(SEARCHED)]
     if not found:
         raise UserError(f"the search in {folder} has not tried all candidates of any budget yet: let it go on first.")
     if (run.result(SPACE) or {}).get("choices") != choices_hash(chosen.choices):
@@ -84,11 +84,13 @@ def _of_run(folder: Path, chosen: SearchSpace, data: str) -> list[Lesson]:
     return found
 
 
-def lessons(run: RunFolder, budgets: Sequence[Budget], budget: Budget, earlier: Sequence[Lesson]) -> list[Lesson]:
+def trials_before(
+    run: RunFolder, budgets: Sequence[Budget], budget: Budget, earlier: Sequence[EarlierTrials]
+) -> list[EarlierTrials]:
     """Those of earlier runs, and of each of this run's budgets that was searched before, in the order of budgets."""
     found = list(earlier)
     for other in budgets[: budgets.index(budget)]:
         searched = run.result(f"{other.label}{SEARCHED}")
         if searched is not None:
-            found.append(lesson_from_json(searched))
+            found.append(trials_from_json(searched))
     return found
