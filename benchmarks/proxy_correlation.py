@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """How well cheap proxies rank students of one latency band, beside full distillation and the plainest of measures.
 
-`proxy_correlation.py trec=DIR … --profile PROFILE --budget-ms 3` draws students, distils each in full with several
-seeds, asks every proxy, and writes `docs/benchmarks/proxies.md` from all that is stored in `benchmarks/results/
-proxy_correlation/`. What is there is not done again.
+`proxy_correlation.py trec=DIR … --budget-ms 1.5` draws students, distils each in full with several seeds, asks every
+proxy, and writes `docs/benchmarks/proxies.md` from all that is stored in `benchmarks/results/proxy_correlation/`. What
+is there is not done again. Another machine can go on: latencies are those of the stored profile `benchmarks/profile`,
+and students that are ranked together all come from one fitted teacher.
 """
 
 import json
@@ -15,6 +16,7 @@ from time import perf_counter
 from typing import Annotated, Any
 
 import typer
+from continued import still_to_do
 from grid.teaching import as_text, machine, taught, test_split
 from named import named_folders
 from ranking.page import page
@@ -48,6 +50,7 @@ from students.spec import StudentSpec
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "proxy_correlation"
 PAGE = HERE.parent / "docs" / "benchmarks" / "proxies.md"
+PROFILE = HERE / "profile"
 SPACES = ("hybrid", "autotinybert-kd", "autotinybert-mlm")
 """The supernet of the first one holds all that are ranked."""
 
@@ -90,7 +93,16 @@ class Job:
     @property
     def place(self) -> str:
         """Where what it comes to stands among the results."""
-        return f"{self.number}/{self.seed if self.contender is None else self.contender}"
+        return f"{self.number}/{self._way}"
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """Those that are ranked together."""
+        return self.task, self._way
+
+    @property
+    def _way(self) -> str:
+        return str(self.seed) if self.contender is None else self.contender
 
 
 @dataclass(frozen=True)
@@ -120,10 +132,11 @@ def teachers_answers(room: Classroom) -> tuple[Encoded, Logits]:
 def work(places: Places, job: Job) -> dict[str, Any]:
     """What a job comes to, in a worker."""
     room = room_of(places.data[job.task], places.teacher)
+    weights = {"weights": weights_hash(room.teacher.folder)}
     if job.contender is not None:
-        return tried(room, job.spec, CONTENDERS[job.contender], places.supernets[job.task])
+        return weights | tried(room, job.spec, CONTENDERS[job.contender], places.supernets[job.task])
     assert job.seed is not None
-    return distilled(room, job.spec, job.seed, places.steps)
+    return weights | distilled(room, job.spec, job.seed, places.steps)
 
 
 def distilled(room: Classroom, spec: StudentSpec, seed: int, steps: int | None) -> dict[str, Any]:
@@ -180,7 +193,7 @@ def prepare(results: Path, name: str, places: Places, profile: Profile, question
     """
     room = room_of(places.data[name], places.teacher, False)
     path, net = results / f"{name}.json", places.supernets[name]
-    asked = asdict(question) | {"teacher": room.teacher.content_hash, "weights": weights_hash(room.teacher.folder)}
+    asked = asdict(question) | {"teacher": room.teacher.content_hash}
     scorings = scorings_of(room, profile.predictor)
     members = scorings[SPACES[0]].members
     if path.is_file():
@@ -215,7 +228,7 @@ def prepare(results: Path, name: str, places: Places, profile: Profile, question
 
 
 def jobs_of(name: str, have: Mapping[str, Any], seeds: int) -> Iterator[Job]:
-    """All that is still to be done for a task: proxies first, then the students seed after seed."""
+    """All of a task: proxies first, then the students seed after seed."""
     specs = [ranked_from_json(one).spec for one in have["population"]]
     for number, spec in enumerate(specs):
         for contender in CONTENDERS:
@@ -232,8 +245,8 @@ def kept_in(job: Job) -> str:
 
 def main(
     tasks: Annotated[list[str], typer.Argument(help="NAME=FOLDER for each task: its data, and what results call it.")],
-    profile: Annotated[Path, typer.Option(help="Folder of the device profile that says what lies in the band.")],
-    budget_ms: Annotated[float, typer.Option(help="Upper end of the band.")] = 3.0,
+    profile: Annotated[Path, typer.Option(help="Folder of the profile that says what lies in the band.")] = PROFILE,
+    budget_ms: Annotated[float, typer.Option(help="Upper end of the band.")] = 1.5,
     students: int = 30,
     seeds: int = 3,
     teacher: Annotated[str | None, typer.Option(help="Default: the embedded one.")] = None,
@@ -255,9 +268,9 @@ def main(
     question = Question(mark, budget_ms, students, supernet_steps, steps)
     results.mkdir(parents=True, exist_ok=True)
     have = {name: prepare(results, name, places, found, question) for name in data}
-    queue = [
-        job for name in data for job in jobs_of(name, have[name], seeds) if job.place not in have[name][kept_in(job)]
-    ]
+    jobs = [job for name in data for job in jobs_of(name, have[name], seeds)]
+    fitted = {name: weights_hash(room_of(data[name], teacher).teacher.folder) for name in data}
+    queue = still_to_do(jobs, lambda job: have[job.task][kept_in(job)], fitted)
     with Progress().task("distilling and trying students", len(queue)) as shown:
 
         def keep(job: Job, outcome: dict[str, Any]) -> None:

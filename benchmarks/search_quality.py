@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from continued import still_to_do
 from grid.teaching import as_text, machine, references, test_split
 from named import named_folders
 from quality.handmade import NAMES, scaled
@@ -62,9 +63,9 @@ class Job:
     spec: StudentSpec | None = None
 
     @property
-    def group(self) -> tuple[str, float, int]:
+    def group(self) -> tuple[str, ...]:
         """Those whose differences are taken seed by seed."""
-        return self.task, self.budget_ms, self.seed
+        return self.task, f"{self.budget_ms:g}", str(self.seed)
 
     @property
     def place(self) -> str:
@@ -219,22 +220,6 @@ def prepare(results: Path, name: str, setting: Setting) -> dict[str, Any]:
     return have
 
 
-def still_to_do(jobs: Sequence[Job], cells: Mapping[str, dict[str, Any]], weights: Mapping[str, str]) -> list[Job]:
-    """Jobs without a cell, and all jobs of a group that is begun but of another fitted teacher: its cells are dropped.
-
-    `cells` and `weights` are by task; the weights are those of the teacher here.
-    """
-    begun = {job.group for job in jobs if job.place not in cells[job.task]}
-    for job in jobs:
-        cell = cells[job.task].get(job.place)
-        if cell and job.group in begun and cell["weights"] != weights[job.task]:
-            Progress().say(
-                f"{job.task}, {job.place}: done again, since the teacher that is fitted here is another one."
-            )
-            del cells[job.task][job.place]
-    return [job for job in jobs if job.place not in cells[job.task]]
-
-
 def main(
     tasks: Annotated[list[str], typer.Argument(help="NAME=FOLDER for each task: its data, and what results call it.")],
     profile: Annotated[Path, typer.Option(help="Folder of the device profile that latencies are from.")] = PROFILE,
@@ -273,7 +258,7 @@ def main(
         for how, spec in every.items()
     ]
     fitted = {name: weights_hash(room_of(data[name], teacher, effort).teacher.folder) for name in data}
-    queue = still_to_do(jobs, {name: have[name]["cells"] for name in data}, fitted)
+    queue = still_to_do(jobs, lambda job: have[job.task]["cells"], fitted)
     with Progress().task("searching and distilling", len(queue)) as shown:
 
         def keep(job: Job, outcome: dict[str, Any]) -> None:

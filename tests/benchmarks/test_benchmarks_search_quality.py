@@ -101,14 +101,6 @@ def test_one_budget_from_data_to_page(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "best by hand (bert-tiny)" in place.read_text()
 
 
-def test_students_of_another_teacher_are_not_mixed_into_a_group_that_is_begun() -> None:
-    jobs = [script.Job("tone", 4.0, how, seed) for seed in range(2) for how in ("kd-nas", "random")]
-    cells = {job.place: {"weights": "theirs"} for job in jobs[:3]}
-    assert script.still_to_do(jobs, {"tone": dict(cells)}, {"tone": "theirs"}) == jobs[3:]
-    assert script.still_to_do(jobs, {"tone": cells}, {"tone": "ours"}) == jobs[2:]
-    assert list(cells) == [job.place for job in jobs[:2]], "the seed that is complete stays"
-
-
 def test_random_search_at_twice_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     assert script.method_of(script.RANDOM_TWICE) == "random" and script.method_of("ridge") == "ridge"
     monkeypatch.setattr(EFFORTS, "_entries", dict(EFFORTS._entries))
