@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a search is worth: its students beside shapes made by hand and beside random search, at equal latency.
 
-`search_quality.py trec=DIR … --budget-ms 1 --budget-ms 2` searches by every method, distils hand-made shapes that fill
+`search_quality.py trec=DIR … --budget-ms 0.5 --budget-ms 1` searches by every method, distils hand-made shapes that fill
 the same budgets by the same recipe for as many steps, and writes `docs/benchmarks/search.md` from all that is stored in
 `benchmarks/results/search_quality/`. What is there is not done again. Another machine can go on: latencies are those of
 the stored profile `benchmarks/profile`, and students that are compared by seed all come from one fitted teacher.
@@ -144,7 +144,7 @@ def searched(setting: Setting, room: Classroom, job: Job, folder: Path) -> dict[
     return {
         "checkpoint": str(Path(verdict["folder"]) / "student"),
         "seconds": {name: verdict["seconds"][name] for name in ("search", "distill")},
-        "steps": {"search": trying, "distill": final_steps(room, setting.effort, method_of(job.how))},
+        "steps": {"search": trying, "distill": schedule["final_steps"]},
         "candidates": schedule["candidates"],
     }
 
@@ -164,15 +164,18 @@ def effort_of(name: str, how: str) -> str:
     return twice.name
 
 
-def final_steps(room: Classroom, effort: str, method: str = METHODS_COMPARED[0]) -> int:
-    """Optimizer steps of a full distillation."""
-    settings = RECIPES[METHODS[method].recipe].optimization
-    return EFFORTS[effort].full_steps(settings.steps(len(room.task.train), len(room.task.label_names)))
+def final_steps(setting: Setting, room: Classroom, budget_ms: float) -> int:
+    """Optimizer steps of a full distillation, as many as a search's."""
+    settings = RECIPES[METHODS[METHODS_COMPARED[0]].recipe].optimization
+    own = settings.steps(len(room.task.train), len(room.task.label_names))
+    profile, teacher = load_profile(setting.profile), room.student_form.config.spec_object
+    share = budget_ms / float(profile.predictor.predict([teacher], setting.workload)[0])
+    return EFFORTS[setting.effort].full_steps(own, min(1.0, share))
 
 
 def by_hand(setting: Setting, room: Classroom, job: Job, spec: StudentSpec, folder: Path) -> dict[str, Any]:
     """The checkpoint of a hand-made shape in the same recipe, its seconds and steps."""
-    steps = final_steps(room, setting.effort)
+    steps = final_steps(setting, room, job.budget_ms)
     recipe = METHODS[METHODS_COMPARED[0]].recipe
     done = distil(spec, room.teacher, room.task, recipe, folder, seed=job.seed, steps=steps)
     seconds = {"search": 0.0, "distill": done.seconds}
@@ -223,7 +226,7 @@ def prepare(results: Path, name: str, setting: Setting) -> dict[str, Any]:
 def main(
     tasks: Annotated[list[str], typer.Argument(help="NAME=FOLDER for each task: its data, and what results call it.")],
     profile: Annotated[Path, typer.Option(help="Folder of the device profile that latencies are from.")] = PROFILE,
-    budget_ms: Annotated[list[float], typer.Option(help="May be repeated.")] = [1.0, 2.0],  # noqa: B006
+    budget_ms: Annotated[list[float], typer.Option(help="May be repeated.")] = [0.5, 1.0],  # noqa: B006
     method: Annotated[list[str], typer.Option(help="May be repeated.")] = list(METHODS_COMPARED),  # noqa: B006
     shape: Annotated[list[str], typer.Option(help="Made by hand; may be repeated.")] = list(NAMES),  # noqa: B006
     seeds: int = 3,

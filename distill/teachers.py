@@ -51,7 +51,7 @@ def fine_tuning(kind: HeadKind) -> Optimization:
         epochs=2,
         warmup=0.06,
         minimum_steps=600,
-        steps_per_class=12,
+        steps_per_class=24,
         average=0.99,
         adversarial=0.0 if isinstance(KINDS[kind], LanguageModel) else 0.2,
     )

@@ -110,11 +110,15 @@ def _parities(folder: Path, files: Iterable[str], batches: Sequence[Batch]) -> d
 
 def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, float]:
     """What really ran: episodes, candidates over all of them, steps and subset of each mini-distillation, or steps of
-    the supernet; how many candidates of earlier searches it learnt from; and the steps that a student which was cut was
-    taught on for."""
+    the supernet; steps of a full distillation; how many candidates of earlier searches it learnt from; and the steps
+    that a student which was cut was taught on for."""
     searched = context.run.result(f"{budget.label} search")
     assert searched is not None
-    found: dict[str, float] = {"episodes": len(searched["episodes"]), "candidates": len(searched["trials"])}
+    found: dict[str, float] = {
+        "episodes": len(searched["episodes"]),
+        "candidates": len(searched["trials"]),
+        "final_steps": context.full_steps(budget),
+    }
     taught = context.run.result(distillation_stage(budget, finalist))
     if finalist.cut_from is not None and taught is not None:
         found["cut_steps"] = taught["steps"]

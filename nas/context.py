@@ -12,6 +12,7 @@ from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from export.items import Checkpoint, Item
+from nas.budget import Budget
 from nas.device import time_items
 from nas.groundwork import Ground
 from nas.methods import METHODS, Method
@@ -79,11 +80,11 @@ class Context:
         task, effort = self.ground.task, self.effort
         return Tryout(self.teacher, task, self.recipe, steps, effort.subset, self.settings.seed, self.supernet)
 
-    @property
-    def full_steps(self) -> int:
+    def full_steps(self, budget: Budget) -> int:
         """Optimizer steps of a full distillation."""
         task = self.ground.task
-        return self.effort.full_steps(self.recipe.optimization.steps(len(task.train), len(task.label_names)))
+        own = self.recipe.optimization.steps(len(task.train), len(task.label_names))
+        return self.effort.full_steps(own, self.ground.share(budget))
 
     def taught(self, spec: StudentSpec) -> StudentSpec:
         """A student as it is taught; `spec` is as it is used (`nas.use`)."""

@@ -91,6 +91,7 @@ def forecast(
         trials = episodes * (candidates or effort.candidates)
         planned[f"{label} search"] = trials * mini + (CLASSROOM_SECONDS if number == 0 else 0.0)
         planned[f"{label} finalists"] = FINALISTS_SECONDS
-        planned[f"{label} distillation"] = effort.distilled * effort.full_steps(final_steps) * (step + asking)
+        full_steps = effort.full_steps(final_steps, min(1.0, budget_ms / teacher_ms))
+        planned[f"{label} distillation"] = effort.distilled * full_steps * (step + asking)
         planned[f"{label} export"] = EXPORT_SECONDS
     return Forecast(planned)

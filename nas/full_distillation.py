@@ -37,7 +37,7 @@ def distilled(context: Context, budget: Budget, finalist: Finalist) -> dict[str,
     key = item_key(spec)
 
     def run() -> dict[str, Any]:
-        recipe, steps, how = context.recipe, context.full_steps, "in full"
+        recipe, steps, how = context.recipe, context.full_steps(budget), "in full"
         if finalist.cut_from is not None:
             # Each layer goes on as the same layer of the whole.
             gentle = replace(recipe.optimization, learning_rate=CUT_RATE * recipe.optimization.learning_rate)

@@ -74,6 +74,11 @@ class Ground:
     earlier_trials: tuple[EarlierTrials, ...] = ()
     """What earlier searches tried, where the method is to learn from them."""
 
+    def share(self, budget: Budget) -> float:
+        """A budget's milliseconds in those that the teacher is predicted to take, 1 at most."""
+        (teacher_ms,) = self.profile.predictor.predict([self.teacher_spec], budget.workload)
+        return min(1.0, budget.latency_ms / float(teacher_ms))
+
     def scoring(self, budget: Budget) -> Scoring:
         """How members are scored for a budget."""
         return self.scorings[budget.workload]

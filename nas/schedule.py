@@ -28,8 +28,8 @@ class Effort:
     epochs: float = 0.0
     supernet_steps: int = 0
     """Optimizer steps of a method's supernet."""
-    final_steps: int | None = None
-    """Most optimizer steps of a full distillation; None: as many as the recipe says."""
+    final_work: float | None = None
+    """Most of a full distillation, in steps of a student as slow as its teacher; None: as many as the recipe says."""
     moved_words: bool = True
     """Whether the teacher is fitted to words moved to where its loss grows as well, which doubles its steps."""
     pool_size: int = 20_000
@@ -51,9 +51,16 @@ class Effort:
         usual = fine_tuning(kind)
         return usual if self.moved_words else replace(usual, adversarial=0.0)
 
-    def full_steps(self, own: int) -> int:
-        """Optimizer steps of a full distillation by a recipe whose `own` steps are so many."""
-        return own if self.final_steps is None else min(self.final_steps, own)
+    def full_steps(self, own: int, share: float) -> int:
+        """Optimizer steps of a full distillation within `share` of the teacher's time, of the recipe's `own` at most.
+
+        A small student has more to learn anew, and learns faster: each budget takes about as long.
+        """
+        return own if self.final_work is None else min(own, round(self.final_work / max(share, LEAST_SHARE)))
+
+
+LEAST_SHARE = 1 / 6
+"""Of the teacher's time: a step of a smaller student is not much faster, since gradients of the words cost as much."""
 
 
 def shortened(episodes: int) -> float:
@@ -72,7 +79,7 @@ for _effort in (
         finalists=5,
         distilled=1,
         supernet_steps=250,
-        final_steps=700,
+        final_work=350,
         moved_words=False,
         exploration_step=shortened(4),
     ),

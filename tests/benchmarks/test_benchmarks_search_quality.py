@@ -75,7 +75,7 @@ def test_one_budget_from_data_to_page(tmp_path: Path, monkeypatch: pytest.Monkey
     data, members = make_data(tmp_path / "data.csv"), make_space(tmp_path / "space.yaml")
     teacher, profile = make_teacher(tmp_path / "teacher", data), make_profile(tmp_path / "profile", members)
     results, place = tmp_path / "results", tmp_path / "page.md"
-    short = replace(EFFORTS["quick"], episodes=2, candidates=3, steps=10, finalists=2, final_steps=60, pool_size=200)
+    short = replace(EFFORTS["quick"], episodes=2, candidates=3, steps=10, finalists=2, final_work=20, pool_size=200)
     monkeypatch.setitem(EFFORTS._entries, "quick", short)
     monkeypatch.setattr("nas.device.PROCESSES", 1)
 
@@ -93,6 +93,7 @@ def test_one_budget_from_data_to_page(tmp_path: Path, monkeypatch: pytest.Monkey
     two = run(["random"])
     assert {name: two[name] for name in one} == one and two.keys() - one.keys() == {"4/random/0"}
     found = two["4/random/0"]
+    assert found["steps"]["distill"] == one["4/by hand: bert-tiny/0"]["steps"]["distill"] > 0, "equal schooling"
     assert found["predicted_ms"] <= 4.0 and found["candidates"] == 6 and found["validation"] > 0.6
     assert not list(results.glob("runs/**/model.safetensors"))
     assert "Minus random search" in place.read_text() and "| random | 1 |" in place.read_text()
@@ -106,4 +107,4 @@ def test_random_search_at_twice_the_cost(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(EFFORTS, "_entries", dict(EFFORTS._entries))
     assert script.effort_of("quick", "random") == "quick"
     twice = EFFORTS[script.effort_of("quick", script.RANDOM_TWICE)]
-    assert twice.episodes == 2 * EFFORTS["quick"].episodes and twice.final_steps == EFFORTS["quick"].final_steps
+    assert twice.episodes == 2 * EFFORTS["quick"].episodes and twice.final_work == EFFORTS["quick"].final_work

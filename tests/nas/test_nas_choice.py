@@ -27,7 +27,7 @@ from runs.progress import Progress
 
 QUIET = Progress(quiet=True)
 TINY = Effort(
-    "tiny", episodes=2, candidates=3, steps=4, subset=0.5, finalists=2, distilled=1, final_steps=40, pool_size=200
+    "tiny", episodes=2, candidates=3, steps=4, subset=0.5, finalists=2, distilled=1, final_work=15, pool_size=200
 )
 
 

@@ -53,7 +53,7 @@ def test_nothing_is_trained_for_a_candidate_that_is_foretold(earlier: SearchSett
     settings = replace(settings, learn_from=(gone,))
     (verdict,) = search(settings, QUIET)
     assert verdict["within_budget"] and verdict["parity"]["max_abs_error"] <= 1e-4
-    assert set(verdict["schedule"]) == {"episodes", "candidates", "learnt_from"}
+    assert set(verdict["schedule"]) == {"episodes", "candidates", "final_steps", "learnt_from"}
     assert verdict["schedule"]["learnt_from"] == len(trials_of(known)) == 3
     assert all("steps" not in trial["details"] for trial in trials_of(settings.folder()))  # type: ignore[operator]
     assert "foretold from 3 of earlier searches" in (Path(verdict["folder"]) / "student/README.md").read_text()

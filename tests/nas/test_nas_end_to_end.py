@@ -31,7 +31,7 @@ TINY = Effort(
     subset=0.5,
     finalists=3,
     distilled=2,
-    final_steps=60,
+    final_work=20.0,
     supernet_steps=30,
     pool_size=500,
     exploration_step=0.35,
@@ -95,7 +95,10 @@ def test_the_verdict_says_everything_and_is_on_disk(world: World, finished: tupl
     assert stored["budget_ms"] == 2.0 and stored["target"] == world.settings.target
     assert stored["workload"] == WORKLOAD.to_json() and stored["device"]["target"] == "onnxruntime"
     assert (stored["method"], stored["effort"], stored["seed"]) == ("kd-nas", "tiny", 0)
-    assert stored["schedule"] == {"episodes": 3, "candidates": 12, "steps": 6, "subset": 0.5}
+    final_steps = stored["schedule"]["final_steps"]
+    assert TINY.final_work <= final_steps <= 6 * TINY.final_work
+    expected = {"episodes": 3, "candidates": 12, "steps": 6, "subset": 0.5, "final_steps": final_steps}
+    assert stored["schedule"] == expected
     assert stored["data"]["source"] == world.settings.data and stored["data"]["licence"]
     assert set(stored["seconds"]) == {"profile", "teacher", "search", "distill", "export"}
     assert all(stored["seconds"][stage] > 0 for stage in ("search", "distill", "export"))
@@ -195,7 +198,9 @@ def test_a_search_by_supernet_ends_the_same_however_often_it_is_killed(
     settings = replace(world.settings, method="autotinybert")
     (verdict,) = search(replace(settings, output=world.root / "parts"), Progress(quiet=True))
     assert verdict["within_budget"] and verdict["score"]["student"] > 0.7
-    assert verdict["schedule"] == {"episodes": 3, "candidates": 15, "supernet_steps": 30}
+    final_steps = verdict["schedule"]["final_steps"]
+    expected = {"episodes": 3, "candidates": 15, "supernet_steps": 30, "final_steps": final_steps}
+    assert verdict["schedule"] == expected and final_steps >= TINY.final_work
     assert verdict["parity"]["agreement"] >= 0.999
     kept = world.root / "parts" / "supernet"
     assert (kept / "supernet.json").is_file() and not list(kept.parent.glob(".supernet*"))

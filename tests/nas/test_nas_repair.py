@@ -29,13 +29,16 @@ def test_from_too_slow_to_within_the_budget(tmp_path: Path, monkeypatch: pytest.
         return replace(found, measurements={**found.measurements, "student": slow})
 
     monkeypatch.setattr(delivery, "timed_as_shipped", disturbed)
+    full_steps: list[int] = []
     settings, distil = replace(settings, method="random"), full_distillation.distil
 
     class Killed(BaseException):
         pass
 
     def dying(*given: Any, **named: Any) -> Any:
-        if named["steps"] == 12:
+        # The second student is the first one, cut.
+        full_steps.append(named["steps"])
+        if len(full_steps) > 1:
             raise Killed
         return distil(*given, **named)
 
@@ -50,10 +53,11 @@ def test_from_too_slow_to_within_the_budget(tmp_path: Path, monkeypatch: pytest.
     steps = {
         name.split()[-1]: stage["result"]["steps"] for name, stage in stages.items() if name.startswith("1.5ms distil")
     }
-    assert sorted(steps.values()) == [12, 60], "a fifth of a full distillation"
+    few, all_steps = sorted(steps.values())
+    assert few == round(0.2 * all_steps) and full_steps == [all_steps, few], "a fifth of a full distillation"
     whole = StudentSpec.from_json(stages["1.5ms finalists"]["result"]["finalists"][0]["spec"])
     spec = StudentSpec.from_json(verdict["student"]["spec"])
     assert spec == StudentSpec.from_json(cut["spec"]) and spec.parameters() < whole.parameters()
     assert (spec.hidden_width, len(spec.layers)) == (whole.hidden_width, len(whole.layers))
-    assert verdict["score"]["student"] > 0.7 and verdict["schedule"]["cut_steps"] == 12
-    assert "taught on for 12 steps" in (Path(verdict["folder"]) / "student/README.md").read_text()
+    assert verdict["score"]["student"] > 0.7 and verdict["schedule"]["cut_steps"] == few
+    assert f"taught on for {few} steps" in (Path(verdict["folder"]) / "student/README.md").read_text()

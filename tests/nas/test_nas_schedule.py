@@ -37,11 +37,12 @@ def test_a_quick_search_fits_its_teacher_in_half_the_time() -> None:
     assert standard.work == 2 * quick.work and quick.steps(7000, 2) == standard.steps(7000, 2)
 
 
-def test_final_steps_are_a_cap_on_the_recipe() -> None:
+def test_smaller_students_learn_for_longer_and_none_for_longer_than_the_recipe() -> None:
     quick = EFFORTS["quick"]
-    assert quick.full_steps(1095) == 700
-    assert quick.full_steps(50) == 50
-    assert EFFORTS["paper"].full_steps(1095) == 1095
+    assert [quick.full_steps(9999, share) for share in (1.0, 0.5, 0.25)] == [350, 700, 1400]
+    assert quick.full_steps(9999, 0.1) == quick.full_steps(9999, 0.01) == 2100
+    assert quick.full_steps(1095, 0.1) == 1095 and quick.full_steps(50, 1.0) == 50
+    assert EFFORTS["paper"].full_steps(1095, 0.1) == 1095
 
 
 @pytest.mark.parametrize("name", METHODS.names())
