@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What a search is worth: its students beside shapes made by hand and beside random search, at equal latency.
 
-`search_quality.py trec=DIR … --budget-ms 0.5 --budget-ms 1` searches by every method, distils hand-made shapes that fill
-the same budgets by the same recipe for as many steps, and writes `docs/benchmarks/search.md` from all that is stored in
-`benchmarks/results/search_quality/`. What is there is not done again. Another machine can go on: latencies are those of
-the stored profile `benchmarks/profile`, and students that are compared by seed all come from one fitted teacher.
+`search_quality.py trec=DIR … --budget-ms 0.5 --budget-ms 1` searches by every method, distils hand-made shapes that
+fill the same budgets by the same recipe for as many steps, and writes `docs/benchmarks/search.md` from all that is
+stored in `benchmarks/results/search_quality/`. What is there is not done again. Another machine can go on: latencies
+are those of the stored profile `benchmarks/profile`, and students that are compared by seed all come from one fitted
+teacher.
 """
 
 import json
