@@ -1,4 +1,4 @@
-"""Every GPU result that is still missing: contract tests, device profiles, prediction errors, taught students.
+"""Every GPU result that is still missing: contract tests, profiles, prediction errors, taught and searched students.
 
     benchmarks/gpu.sh --minutes 9 --output gpu-results
 
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -21,6 +22,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "latency_prediction"
 GRID_RESULTS = ROOT / "benchmarks" / "results" / "distillation_grid_gpu"
+SEARCH_RESULTS = ROOT / "benchmarks" / "results" / "search_gpu"
 TESTS = ("tests/devices/test_targets_contract.py", "tests/devices/test_targets_precisions.py")
 TARGETS = ("cuda", "cuda:graphs")
 STAGES = ("profile", "held-out", "evaluate")
@@ -50,6 +52,12 @@ PACKAGES = {
 
 GRID_PACKAGES = {"pandas": "pandas", "pyarrow": "pyarrow", "accelerate": "accelerate"}
 """What teaching students needs on top."""
+
+SEARCH_PACKAGES = {**GRID_PACKAGES, "onnxruntime": "onnxruntime", "optuna": "optuna"}
+"""What searching for them needs on top: finalists are exported and run."""
+
+SEARCHING = {"search": "search_quality.py", "proxies": "proxy_correlation.py"}
+"""Scripts that search for students and rank them, by the step and the page that each makes."""
 
 GRID_WORKERS, GRID_THREADS = 4, 2
 """Students that share the GPU: a small one alone leaves most of it idle."""
@@ -106,14 +114,22 @@ def steps(options: argparse.Namespace) -> Iterator[Step]:
             command += ["--output", str(options.output.resolve()), "--results", str(options.results.resolve())]
             command += ["--page", str(options.output.resolve() / "latency.md")]
             yield Step(f"{target}: {stage}", tuple(command))
-    for name, place in (one.split("=", 1) for one in options.grid):
-        for teacher in options.teacher:
-            label = f"{name}-{Path(teacher).name}"
-            command = [sys.executable, "benchmarks/distillation_grid.py", f"{label}={place}", "--teacher", teacher]
-            command += ["--workers", str(GRID_WORKERS), "--threads", str(GRID_THREADS)]
-            command += ["--results", str(options.grid_results.resolve())]
-            command += ["--page", str(options.output.resolve() / "guideline.md")]
-            yield Step(f"grid: {label}", tuple(command))
+    for one, teacher in product(options.grid, options.teacher):
+        yield of_students("grid", "distillation_grid.py", one, teacher, options.grid_results, options, "guideline.md")
+    for (kind, script), one, teacher in product(SEARCHING.items(), options.search, options.teacher):
+        yield of_students(kind, script, one, teacher, options.search_results / kind, options, f"{kind}.md")
+
+
+def of_students(
+    kind: str, script: str, named: str, teacher: str, results: Path, options: argparse.Namespace, page: str
+) -> Step:
+    """A script that teaches students of one task under one teacher; `named` is NAME=FOLDER of the task's data."""
+    name, place = named.split("=", 1)
+    label = f"{name}-{Path(teacher).name}"
+    command = [sys.executable, f"benchmarks/{script}", f"{label}={place}", "--teacher", teacher]
+    command += ["--workers", str(GRID_WORKERS), "--threads", str(GRID_THREADS)]
+    command += ["--results", str(results.resolve()), "--page", str(options.output.resolve() / page)]
+    return Step(f"{kind}: {label}", tuple(command))
 
 
 def carry_out(step: Step, seconds: float, output: Path) -> Outcome:
@@ -182,12 +198,14 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--students", type=int, default=640, help="random students held out")
     parser.add_argument("--wait-minutes", type=float, default=0.0, help="from a profile's end to its held-out students")
     parser.add_argument("--grid", action="append", default=[], help="repeatable; NAME=FOLDER of data to teach students")
+    parser.add_argument("--search", action="append", default=[], help="repeatable; NAME=FOLDER of data to search on")
     parser.add_argument("--teacher", action="append", default=[], help="repeatable; folder of a teacher of them")
     parser.add_argument("--grid-results", type=Path, default=GRID_RESULTS, help="folder for what they come to, as JSON")
+    parser.add_argument("--search-results", type=Path, default=SEARCH_RESULTS, help="the same of those searched for")
     options = parser.parse_args(arguments)
-    if unnamed := [one for one in options.grid if "=" not in one]:
-        parser.error(f"{unnamed[0]!r} is no data for the grid: give NAME=FOLDER, as in sst2=data/sst2.")
-    if options.grid and not options.teacher:
+    if unnamed := [one for one in (*options.grid, *options.search) if "=" not in one]:
+        parser.error(f"{unnamed[0]!r} is no data to teach students: give NAME=FOLDER, as in sst2=data/sst2.")
+    if (options.grid or options.search) and not options.teacher:
         parser.error("students need a teacher, and nothing is fetched here: name its folder with --teacher.")
     return options
 
@@ -196,7 +214,8 @@ def main(arguments: list[str]) -> int:
     """Do what is missing as long as the time lasts; prints one JSON object and returns the exit code."""
     options = parsed(arguments)
     end = monotonic() + 60 * options.minutes
-    if missing := missing_packages(PACKAGES | GRID_PACKAGES if options.grid else PACKAGES):
+    of_grid, of_search = GRID_PACKAGES if options.grid else {}, SEARCH_PACKAGES if options.search else {}
+    if missing := missing_packages(PACKAGES | of_grid | of_search):
         print(
             f"this Python lacks {', '.join(missing)}: install them, or name a folder of wheels as WHEELS.",
             file=sys.stderr,

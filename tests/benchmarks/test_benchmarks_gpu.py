@@ -66,10 +66,24 @@ def test_students_are_taught_by_every_teacher_on_all_data(tmp_path: Path) -> Non
     told = found["grid: sst2-mpnet"]
     assert "sst2-mpnet=data/sst2" in told and told[told.index("--teacher") + 1] == "m/mpnet"
     assert (ROOT / told[1]).is_file()
-    with pytest.raises(SystemExit):
-        parsed(["--grid", "trec=t"])
+    for flag in ("--grid", "--search"):
+        with pytest.raises(SystemExit):
+            parsed([flag, "trec=t"])
     with pytest.raises(SystemExit, match="2"):
         parsed(["--grid", "trec"])
+
+
+def test_searches_and_their_proxies_are_steps_too(tmp_path: Path) -> None:
+    asked = ["--output", str(tmp_path), "--search", "trec=data/trec", "--teacher", "m/minilm"]
+    found = {one.name: one.command for one in steps(parsed(asked)) if "minilm" in one.name}
+    assert list(found) == ["search: trec-minilm", "proxies: trec-minilm"]
+    places = set()
+    for told in found.values():
+        assert (ROOT / told[1]).is_file() and "trec-minilm=data/trec" in told
+        places.add(told[told.index("--results") + 1])
+        said = subprocess.run([sys.executable, told[1], "--help"], cwd=ROOT, capture_output=True, text=True)
+        assert all(flag in said.stdout for flag in told if flag.startswith("--")), said.stderr
+    assert len(places) == 2
 
 
 def test_the_tests_own_report_is_counted(tmp_path: Path) -> None:
