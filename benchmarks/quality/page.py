@@ -1,6 +1,7 @@
 """`docs/benchmarks/search.md`: searched students beside shapes made by hand, from the stored cells alone."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,11 @@ RANDOM = "random"
 
 READING = """\
 Test accuracy of students that fill a budget, in percent, the mean over seeds. *Best by hand* is the one of the
-published shapes, each made as wide as the budget holds, that has the best mean on validation; it stands first, and the
-last column has each method minus it, with the 95 % interval of a paired bootstrap over examples and seeds. All are cut
-from the same teacher and distilled by the same recipe for as many steps, but for `autotinybert`, whose students go on
-from its supernet. Latencies are a profile's, on the machine as disturbed as it usually was, so that every method is
-held against the same clock. *Seconds* are of one thread while the machine was busy: search, and full distillation of
+published shapes, each made as wide as the budget holds, that has the best mean on validation. The first table has each
+method minus it, with the 95 % interval of a paired bootstrap over examples and seeds, bold where it leaves out 0. All
+are cut from the same teacher and distilled by the same recipe for as many steps, but for `autotinybert`, whose students
+go on from its supernet. Latencies are a profile's, on the machine as disturbed as it usually was, so that every method
+is held against the same clock. *Seconds* are of one thread while the machine was busy: search, and full distillation of
 the winner; *steps* likewise, a supernet's counted once for all the parts that learn in it."""
 
 Cells = Mapping[str, Mapping[int, Mapping[str, Any]]]
@@ -53,48 +54,96 @@ def _validation(cells: Mapping[int, Mapping[str, Any]], seeds: Sequence[int] = (
     return float(np.mean([cells[seed]["validation"] for seed in seeds or cells]))
 
 
-def section(task: str, budget: str, one: Mapping[str, Any]) -> list[str]:
-    """Markdown of one task and budget."""
-    cells = cells_of(one, budget)
-    best = best_by_hand(cells)
-    methods = {how: found for how, found in cells.items() if not how.startswith(BY_HAND)}
-    # Seeds are paired, so only those count that all have.
-    seeds = _common({how: cells[how] for how in (*methods, *([best] if best else []))})
-    if not seeds:
-        return [f"### {task}, {budget} ms", "", "No seed is there of all methods yet.", ""]
+@dataclass(frozen=True)
+class Compared:
+    """The right answers of one task and budget, for the seeds that all methods and the best hand-made shape have."""
 
-    first = best or next(iter(methods))
-    references = [one["references"][cells[first][seed]["weights"]]["test"] for seed in seeds]
+    best: str | None
+    methods: Mapping[str, Any]
+    """Method → right answers [seeds, examples]."""
+    by_hand: Any
+    teacher: Any
+    words: Any
+
+    @property
+    def first(self) -> tuple[str, Any]:
+        """What the others are held against: the hand-made shape, or where none is so fast the first method."""
+        if self.best is None:
+            return next(iter(self.methods.items()))
+        return f"{BEST} ({self.best.removeprefix(BY_HAND)})", self.by_hand
+
+
+def compared(one: Mapping[str, Any], budget: str) -> Compared | None:
+    """What is there of a budget; None where no seed is there of all methods."""
+    cells = cells_of(one, budget)
+    best, methods = best_by_hand(cells), [how for how in cells if not how.startswith(BY_HAND)]
+    kept = [*methods, *([best] if best else [])]
+    # Seeds are paired, so only those count that all have.
+    seeds = _common({how: cells[how] for how in kept})
+    if not seeds:
+        return None
+    references = [one["references"][cells[kept[0]][seed]["weights"]]["test"] for seed in seeds]
     count = references[0]["examples"]
 
     def right(how: str) -> Any:
         return np.stack([from_text(cells[how][seed]["right"], count) for seed in seeds])
 
-    # Where no hand-made shape is so fast, the first method stands first.
-    scores = {f"{BEST} ({best.removeprefix(BY_HAND)})": right(best)} if best else {}
-    scores |= {how: right(how) for how in methods}
     teacher, words = (
         np.stack([from_text(reference[who], count) for reference in references]) for who in ("teacher", "bag_of_words")
     )
-    lines = [f"### {task}, {budget} ms", "", score_table(scores, teacher, words)]
-    if RANDOM in methods:
+    return Compared(best, {how: right(how) for how in methods}, right(best) if best else None, teacher, words)
+
+
+def section(task: str, budget: str, one: Mapping[str, Any]) -> list[str]:
+    """Markdown of one task and budget."""
+    cells, found = cells_of(one, budget), compared(one, budget)
+    if found is None:
+        return [f"### {task}, {budget} ms", "", "No seed is there of all methods yet.", ""]
+    lines = [f"### {task}, {budget} ms", ""]
+    lines.append(score_table(dict([found.first]) | dict(found.methods), found.teacher, found.words))
+    if RANDOM in found.methods:
         lines.append("Minus random search: " + ", ".join(
-            f"`{how}` {_signed(right(how), right(RANDOM))}" for how in methods if how != RANDOM
+            f"`{how}` {_signed(right, found.methods[RANDOM])}" for how, right in found.methods.items() if how != RANDOM
         ) + ".")  # fmt: skip
         lines.append("")
     lines += ["| | validation | predicted ms | candidates | steps | seconds | first seed's shape |", "|" + "---|" * 7]
     for how, each in sorted(cells.items(), key=lambda item: -_validation(item[1])):
-        found = [each[seed] for seed in sorted(each)]
-        ms, tried = np.mean([cell["predicted_ms"] for cell in found]), found[0].get("candidates", "")
+        row = [each[seed] for seed in sorted(each)]
+        ms, tried = np.mean([cell["predicted_ms"] for cell in row]), row[0].get("candidates", "")
         steps, seconds = (
-            " + ".join(f"{np.median([cell[what][part] for cell in found]):,.0f}" for part in ("search", "distill"))
+            " + ".join(f"{np.median([cell[what][part] for cell in row]):,.0f}" for part in ("search", "distill"))
             for what in ("steps", "seconds")
         )
         lines.append(
-            f"| {how} ({len(found)}) | {100 * _validation(each):.1f} | {ms:.2f} | {tried} | {steps} | {seconds} | "
-            f"{shape_text(StudentSpec.from_json(found[0]['spec']))} |"
+            f"| {how} ({len(row)}) | {100 * _validation(each):.1f} | {ms:.2f} | {tried} | {steps} | {seconds} | "
+            f"{shape_text(StudentSpec.from_json(row[0]['spec']))} |"
         )
     return [*lines, ""]
+
+
+def summary(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Markdown of all tasks and budgets in a line each: the best hand-made shape, and the methods minus it."""
+    rows = {}
+    for task, one in results.items():
+        for budget in _budgets(one):
+            found = compared(one, budget)
+            if found is not None and found.best is not None:
+                rows[f"{task}, {budget} ms"] = found
+    if not rows:
+        return []
+    methods = list(dict.fromkeys(how for found in rows.values() for how in found.methods))
+    lines = ["| | seeds | bag-of-words | best by hand | of teacher | " + " | ".join(methods) + " |"]
+    lines.append("|" + "---|" * (5 + len(methods)))
+    for name, found in rows.items():
+        words, by_hand, teacher = (float(right.mean()) for right in (found.words, found.by_hand, found.teacher))
+        gains = [_signed(found.methods[how], found.by_hand) if how in found.methods else "" for how in methods]
+        scores = f"{100 * words:.1f} | {100 * by_hand:.1f} | {100 * by_hand / teacher:.1f}"
+        lines.append(f"| {name} | {len(found.by_hand)} | {scores} | {' | '.join(gains)} |")
+    return [*lines, ""]
+
+
+def _budgets(one: Mapping[str, Any]) -> list[str]:
+    return sorted({place.split("/")[0] for place in one["cells"]}, key=float)
 
 
 def _signed(ours: Any, theirs: Any) -> str:
@@ -105,10 +154,9 @@ def _signed(ours: Any, theirs: Any) -> str:
 
 def page(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The whole page."""
-    lines = ["# What a search is worth", "", READING, ""]
+    lines = ["# What a search is worth", "", READING, "", *summary(results)]
     for task, one in results.items():
-        budgets = sorted({place.split("/")[0] for place in one["cells"]}, key=float)
-        asked = one["asked"]
+        budgets, asked = _budgets(one), one["asked"]
         if budgets:
             lines += [
                 f"## {task}",

@@ -65,6 +65,8 @@ def test_validation_chooses_the_shape_and_differences_are_paired() -> None:
            "references": {"w": {"test": reference}}, "cells": cells}  # fmt: skip
     assert best_by_hand(cells_of(one, "4")) == "by hand: wide", "whatever the test split says"
     text = page({"tone": one})
+    assert "| | seeds | bag-of-words | best by hand | of teacher | kd-nas | random |" in text
+    assert "| tone, 4 ms | 2 | 0.0 | 70.0 | 73.7 | **+10.0 [" in text
     assert "| best by hand (wide) | 2 | 70.0 |" in text and "| kd-nas | 2 | 80.0 |" in text
     assert "Minus random search: `kd-nas` **+5.0 [" in text
     assert "| kd-nas (2) | 90.0 | 3.90 | 24 | 720 + 700 | 60 + 30 | 2 layers × 32, heads 2, FFN 64 |" in text
