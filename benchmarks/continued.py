@@ -1,4 +1,4 @@
-"""What a benchmark has still to do where other machines may have begun: students of one comparison share a teacher."""
+"""What a benchmark has still to do where other machines have begun: students of one comparison share a teacher."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -23,15 +23,24 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 def still_to_do(
     jobs: Sequence[AnyJob], results: Callable[[AnyJob], dict[str, Any]], weights: Mapping[str, str]
 ) -> list[AnyJob]:
-    """Jobs without a result; of a group that lacks some, also those that had another fitted teacher, which are dropped.
+    """Jobs without a result; of a group that lacks some, also those that had another fitted teacher.
 
     `results` are by place, each with the `weights` of its teacher; `weights` are those of each task's teacher here: the
-    same teacher fitted on another machine is not quite the same. A group that is complete stays as it is.
+    same teacher fitted on another machine is not quite the same. A group that is complete stays as it is, and what is
+    there stays until it is done again.
     """
-    begun = {job.group for job in jobs if job.place not in results(job)}
-    for job in jobs:
-        have = results(job)
-        if job.group in begun and job.place in have and have[job.place]["weights"] != weights[job.task]:
-            Progress().say(f"{job.task}, {job.place}: done again, since the teacher fitted here is another one.")
-            del have[job.place]
-    return [job for job in jobs if job.place not in results(job)]
+    missing = [job for job in jobs if job.place not in results(job)]
+    begun = {job.group for job in missing}
+    again = [
+        job
+        for job in jobs
+        if job not in missing and job.group in begun and results(job)[job.place]["weights"] != weights[job.task]
+    ]
+    if again:
+        Progress().say(f"{len(again)} results are done again, since the teacher fitted here is another one.")
+    return [job for job in jobs if job in missing or job in again]
+
+
+def one_teacher(cells: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all cells are of the same fitted teacher."""
+    return len({cell["weights"] for cell in cells}) <= 1

@@ -53,7 +53,14 @@ PACKAGES = {
 GRID_PACKAGES = {"pandas": "pandas", "pyarrow": "pyarrow", "accelerate": "accelerate"}
 """What teaching students needs on top."""
 
-SEARCH_PACKAGES = {**GRID_PACKAGES, "onnxruntime": "onnxruntime", "optuna": "optuna"}
+SEARCH_PACKAGES = {
+    **GRID_PACKAGES,
+    "onnxruntime": "onnxruntime",
+    "optuna": "optuna",
+    "alembic": "alembic",
+    "colorlog": "colorlog",
+    "sqlalchemy": "sqlalchemy",
+}
 """What searching for them needs on top: finalists are exported and run."""
 
 SEARCHING = {"search": "search_quality.py", "proxies": "proxy_correlation.py"}

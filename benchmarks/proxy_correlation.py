@@ -4,7 +4,7 @@
 `proxy_correlation.py trec=DIR … --budget-ms 1.5` draws students, distils each in full with several seeds, asks every
 proxy, and writes `docs/benchmarks/proxies.md` from all that is stored in `benchmarks/results/proxy_correlation/`. What
 is there is not done again. Another machine can go on: latencies are those of the stored profile `benchmarks/profile`,
-and students that are ranked together all come from one fitted teacher.
+and the students of one seed all come from one fitted teacher.
 """
 
 import json
@@ -281,7 +281,8 @@ def main(
 
         doing = partial(work, places)
         in_workers(iter(queue), doing, keep, workers=workers, threads=threads, minutes=minutes)
-    write_bytes_atomic(page_file, page({name: have[name] for name in data}).encode())
+    every = {path.stem: dict(read_json(path, "results")) for path in sorted(results.glob("*.json"))}
+    write_bytes_atomic(page_file, page(every).encode())
     left = sum(job.place not in have[job.task][kept_in(job)] for job in queue)
     print(json.dumps({"finished": not left, "done": len(queue) - left, "missing": left}))
 

@@ -4,8 +4,7 @@
 `search_quality.py trec=DIR … --budget-ms 0.5 --budget-ms 1` searches by every method, distils hand-made shapes that
 fill the same budgets by the same recipe for as many steps, and writes `docs/benchmarks/search.md` from all that is
 stored in `benchmarks/results/search_quality/`. What is there is not done again. Another machine can go on: latencies
-are those of the stored profile `benchmarks/profile`, and students that are compared by seed all come from one fitted
-teacher.
+are those of the stored profile `benchmarks/profile`, and what is compared seed by seed comes from one fitted teacher.
 """
 
 import json
@@ -22,7 +21,7 @@ from continued import still_to_do
 from grid.teaching import as_text, machine, references, test_split
 from named import named_folders
 from quality.handmade import NAMES, scaled
-from quality.page import BY_HAND, RANDOM, page
+from quality.page import BY_HAND, RANDOM, RANDOM_TWICE, page
 from workers import in_workers
 
 from devices.workload import Workload
@@ -49,7 +48,6 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "search_quality"
 PAGE = HERE.parent / "docs" / "benchmarks" / "search.md"
 PROFILE = HERE / "profile"
-RANDOM_TWICE = f"{RANDOM}, twice the candidates"
 METHODS_COMPARED = ("kd-nas", "random", "ridge", "autotinybert", "evolution", RANDOM_TWICE)
 
 
@@ -273,7 +271,8 @@ def main(
             shown.advance()
 
         in_workers(iter(queue), partial(work, setting), keep, workers=workers, threads=threads, minutes=minutes)
-    write_bytes_atomic(page_file, page(have).encode())
+    every = {path.stem: dict(read_json(path, "results")) for path in sorted(results.glob("*.json"))}
+    write_bytes_atomic(page_file, page(every).encode())
     left = sum(job.place not in have[job.task]["cells"] for job in queue)
     print(json.dumps({"finished": not left, "done": len(queue) - left, "missing": left}))
 

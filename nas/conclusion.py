@@ -117,11 +117,13 @@ def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, 
     found: dict[str, float] = {
         "episodes": len(searched["episodes"]),
         "candidates": len(searched["trials"]),
-        "final_steps": context.full_steps(budget),
     }
     taught = context.run.result(distillation_stage(budget, finalist))
-    if finalist.cut_from is not None and taught is not None:
-        found["cut_steps"] = taught["steps"]
+    assert taught is not None
+    if finalist.cut_from is None:
+        found["final_steps"] = taught["steps"]
+    else:
+        found |= {"final_steps": context.full_steps(budget), "cut_steps": taught["steps"]}
     if context.supernet is not None:
         return {**found, "supernet_steps": context.effort.supernet_steps}
     if learnt := sum(len(trials.rewards) for trials in context.ground.earlier_trials):

@@ -66,6 +66,7 @@ def forecast(
     candidates: int | None = None,
     learnt: bool | None = None,
     trained: bool = True,
+    shares: Mapping[str, float] | None = None,
 ) -> Forecast:
     """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first.
 
@@ -73,7 +74,8 @@ def forecast(
     `copies` the teacher is asked anew while a student is distilled. A method that has a supernet teaches it in the
     stage `prepared`, at so many times the teacher's work a step, and no candidate for itself; `candidates` is what it
     tries in an episode, if it says so. One that learns, which has `learnt` something beforehand or not, has fewer
-    episodes for what it learnt something for; `trained` is whether candidates are.
+    episodes for what it learnt something for; `trained` is whether candidates are. `shares` are the budgets' of the
+    teacher's time, where they are not those of the milliseconds that are trained.
     """
     asking = step_seconds(teacher_ms, workload, tokens, batch_size) / FORWARDS if copies else 0.0
     planned_step = step_seconds(teacher_ms, workload, tokens, batch_size)
@@ -91,7 +93,8 @@ def forecast(
         trials = episodes * (candidates or effort.candidates)
         planned[f"{label} search"] = trials * mini + (CLASSROOM_SECONDS if number == 0 else 0.0)
         planned[f"{label} finalists"] = FINALISTS_SECONDS
-        full_steps = effort.full_steps(final_steps, min(1.0, budget_ms / teacher_ms))
+        share = shares[label] if shares else min(1.0, budget_ms / teacher_ms)
+        full_steps = effort.full_steps(final_steps, share)
         planned[f"{label} distillation"] = effort.distilled * full_steps * (step + asking)
         planned[f"{label} export"] = EXPORT_SECONDS
     return Forecast(planned)

@@ -75,8 +75,12 @@ class Ground:
     """What earlier searches tried, where the method is to learn from them."""
 
     def share(self, budget: Budget) -> float:
-        """A budget's milliseconds in those that the teacher is predicted to take, 1 at most."""
-        (teacher_ms,) = self.profile.predictor.predict([self.teacher_spec], budget.workload)
+        """A budget's milliseconds in those that the teacher is predicted to take as it is used, 1 at most.
+
+        In the search's own precision: students of several that are compared learn for as long.
+        """
+        teacher = replace(self.teacher_spec, head=used_head(self.head))
+        (teacher_ms,) = self.profile.predictor.predict([teacher], self.workload)
         return min(1.0, budget.latency_ms / float(teacher_ms))
 
     def scoring(self, budget: Budget) -> Scoring:

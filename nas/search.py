@@ -76,7 +76,7 @@ def search(settings: SearchSettings, progress: Progress | None = None) -> list[V
 def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: Progress) -> dict[str, Any]:
     profile = run.stage("profile", lambda: {"folder": str(ground.profile.folder), "seconds": ground.profile_seconds})
     _require_same_data(run, ground)
-    run.stage(SPACE, lambda: {"choices": choices_hash(ground.members.space.choices)})
+    _require_same_space(run, ground)
     run.stage(MEMORY, lambda: _memory_of(ground))
     if settings.learn_from:
         run.stage(EARLIER, lambda: {"budgets": [trials.to_json() for trials in ground.earlier_trials]})
@@ -140,6 +140,16 @@ def _require_same_data(run: RunFolder, ground: Ground) -> None:
     data = run.stage("data", lambda: {"content_hash": ground.task.content_hash})
     if data["content_hash"] != ground.task.content_hash:
         raise UserError(f"the data {ground.task.source} has changed since this search began: give another --output.")
+
+
+def _require_same_space(run: RunFolder, ground: Ground) -> None:
+    """Codes of earlier trials would stand for other students."""
+    choices = choices_hash(ground.members.space.choices)
+    if run.stage(SPACE, lambda: {"choices": choices})["choices"] != choices:
+        raise UserError(
+            f"the space {ground.members.space.name} has changed since this search began: give another --output, or "
+            "let it be what it was."
+        )
 
 
 def _with_teacher(settings: SearchSettings, ground: Ground, run: RunFolder, progress: Progress) -> Context:
@@ -232,6 +242,7 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         copies=recipe.augment > 0,
         learnt=None if not method.learns else bool(ground.earlier_trials),
         trained=not method.foretells,
+        shares={budget.label: ground.share(budget) for budget in ground.budgets},
     )
 
 

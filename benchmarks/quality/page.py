@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from continued import one_teacher
 from grid.teaching import from_text
-from protocol import paired_bootstrap, score_table
+from protocol import Interval, as_scores, paired_bootstrap, score_table
 
 from students.shape_text import shape_text
 from students.spec import StudentSpec
@@ -14,6 +15,10 @@ from students.spec import StudentSpec
 BY_HAND = "by hand: "
 BEST = "best by hand"
 RANDOM = "random"
+RANDOM_TWICE = f"{RANDOM}, twice the candidates"
+SAID = {RANDOM: "random search", RANDOM_TWICE: "random search with twice the candidates"}
+SLOW_ENOUGH = 0.95
+"""Share of its teacher's score up to which a hand-made shape leaves something to search for."""
 
 READING = """\
 Test accuracy of students that fill a budget, in percent, the mean over seeds. *Best by hand* is the one of the
@@ -56,7 +61,8 @@ def _validation(cells: Mapping[int, Mapping[str, Any]], seeds: Sequence[int] = (
 
 @dataclass(frozen=True)
 class Compared:
-    """The right answers of one task and budget, for the seeds that all methods and the best hand-made shape have."""
+    """The right answers of one task and budget, for the seeds that all methods and the best hand-made shape have, and
+    have from one fitted teacher."""
 
     best: str | None
     methods: Mapping[str, Any]
@@ -79,7 +85,8 @@ def compared(one: Mapping[str, Any], budget: str) -> Compared | None:
     best, methods = best_by_hand(cells), [how for how in cells if not how.startswith(BY_HAND)]
     kept = [*methods, *([best] if best else [])]
     # Seeds are paired, so only those count that all have.
-    seeds = _common({how: cells[how] for how in kept})
+    common = _common({how: cells[how] for how in kept})
+    seeds = [seed for seed in common if one_teacher([cells[how][seed] for how in kept])]
     if not seeds:
         return None
     references = [one["references"][cells[kept[0]][seed]["weights"]]["test"] for seed in seeds]
@@ -101,11 +108,11 @@ def section(task: str, budget: str, one: Mapping[str, Any]) -> list[str]:
         return [f"### {task}, {budget} ms", "", "No seed is there of all methods yet.", ""]
     lines = [f"### {task}, {budget} ms", ""]
     lines.append(score_table(dict([found.first]) | dict(found.methods), found.teacher, found.words))
-    if RANDOM in found.methods:
-        lines.append("Minus random search: " + ", ".join(
-            f"`{how}` {_signed(right, found.methods[RANDOM])}" for how, right in found.methods.items() if how != RANDOM
-        ) + ".")  # fmt: skip
-        lines.append("")
+    for plain in (RANDOM, RANDOM_TWICE):
+        if plain in found.methods:
+            others = {how: right for how, right in found.methods.items() if how not in (RANDOM, RANDOM_TWICE)}
+            minus = ", ".join(f"`{how}` {_signed(right, found.methods[plain])}" for how, right in others.items())
+            lines += [f"Minus {SAID[plain]}: {minus}.", ""]
     lines += ["| | validation | predicted ms | candidates | steps | seconds | first seed's shape |", "|" + "---|" * 7]
     for how, each in sorted(cells.items(), key=lambda item: -_validation(item[1])):
         row = [each[seed] for seed in sorted(each)]
@@ -139,7 +146,31 @@ def summary(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         gains = [_signed(found.methods[how], found.by_hand) if how in found.methods else "" for how in methods]
         scores = f"{100 * words:.1f} | {100 * by_hand:.1f} | {100 * by_hand / teacher:.1f}"
         lines.append(f"| {name} | {len(found.by_hand)} | {scores} | {' | '.join(gains)} |")
+    left = [found for found in rows.values() if found.by_hand.mean() <= SLOW_ENOUGH * found.teacher.mean()]
+    shared = [how for how in methods if left and all(how in found.methods for found in left)]
+    if shared:
+        means = {how: mean_of([(found.methods[how], found.by_hand) for found in left]) for how in shared}
+        lines += ["", f"Mean gain over the {len(left)} where the hand-made shape keeps 95 % of the teacher or less: "
+                  + ", ".join(f"`{how}` {_said(gain)}" for how, gain in means.items()) + "."]  # fmt: skip
     return [*lines, ""]
+
+
+def mean_of(pairs: Sequence[tuple[Any, Any]], draws: int = 4000) -> Interval:
+    """The mean over comparisons of ours minus theirs, each [seeds, examples], with its interval at 95 %.
+
+    Every comparison's seeds and examples are drawn again for themselves.
+    """
+    rng, means = np.random.default_rng(0), np.zeros(draws)
+    for ours, theirs in pairs:
+        gain = as_scores(ours) - as_scores(theirs)
+        seeds, examples = gain.shape
+        for draw in range(draws):
+            drawn = gain[rng.integers(seeds, size=seeds)].mean(axis=0)
+            means[draw] += drawn[rng.integers(examples, size=examples)].mean() / len(pairs)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(
+        float(np.mean([np.mean(ours) - np.mean(theirs) for ours, theirs in pairs])), float(low), float(high)
+    )
 
 
 def _budgets(one: Mapping[str, Any]) -> list[str]:
@@ -147,7 +178,10 @@ def _budgets(one: Mapping[str, Any]) -> list[str]:
 
 
 def _signed(ours: Any, theirs: Any) -> str:
-    found = paired_bootstrap(ours, theirs)
+    return _said(paired_bootstrap(ours, theirs))
+
+
+def _said(found: Interval) -> str:
     text = f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
     return f"**{text}**" if found.decided else text
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from continued import one_teacher
 from protocol import Interval
 
 from nas.controllers.shape_features import foretell, spec_features
@@ -52,7 +53,7 @@ def truth_of(one: Mapping[str, Any], key: str, sign: float) -> Scores | None:
     found = []
     for seed in range(1 + max((int(place.split("/")[1]) for place in one["distilled"]), default=-1)):
         cells = [one["distilled"].get(f"{number}/{seed}") for number in range(count)]
-        if all(cells):
+        if all(cells) and one_teacher([cell for cell in cells if cell]):
             found.append([sign * cell[key] for cell in cells if cell])
     return np.array(found) if len(found) > 1 else None
 
@@ -63,7 +64,7 @@ def proxy_scores(one: Mapping[str, Any]) -> dict[str, Scores]:
     count, found = len(one["population"]), {}
     for name in names:
         cells = [one["tried"].get(f"{number}/{name}") for number in range(count)]
-        if all(cells):
+        if all(cells) and one_teacher([cell for cell in cells if cell]):
             found[name] = np.array([-cell["loss"] for cell in cells if cell])
     return found
 
