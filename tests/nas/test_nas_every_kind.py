@@ -13,6 +13,7 @@ from tiny_kinds import BAD, GOOD, PLAIN, write
 from tiny_search import QUIET, SPACE, TRAINING, tiny_search
 
 from distill.classroom import classroom
+from distill.distillation import distil
 from distill.kinds import KINDS
 from distill.recipe_file import RECIPES
 from distill.tasks import load_task
@@ -81,6 +82,14 @@ def test_a_language_model_that_tasks_start_from(settings: SearchSettings, tmp_pa
     asked = replace(spec, head=KINDS["classification"].head_for(task.label_names))
     start = encoder_of(classroom(teacher, task).start(asked, recipe, 0)).state_dict()
     assert all(torch.equal(start[name], weights) for name, weights in encoder_of(found).state_dict().items())
+    recipe = replace(recipe, optimization=TRAINING)
+    learnt = distil(asked, teacher, task, recipe, tmp_path / "learnt", steps=120)
+    assert learnt.validation_score > 0.7
+
+
+def test_the_published_loss_scores_language_models_too(settings: SearchSettings, tmp_path: Path) -> None:
+    verdict = searched(replace(settings, method="kd-nas-paper"), "masked-lm", tmp_path)
+    assert verdict["method"] == "kd-nas-paper" and verdict["schedule"]["steps"] > 0
 
 
 def test_a_teacher_in_its_own_form(settings: SearchSettings, tmp_path: Path) -> None:
