@@ -139,7 +139,7 @@ def searched(setting: Setting, room: Classroom, job: Job, folder: Path) -> dict[
     )
     (verdict,) = search(settings, Progress(quiet=True))
     schedule = verdict["schedule"]
-    trying = schedule["candidates"] * schedule["steps"] if "steps" in schedule else schedule.get("supernet_steps", 0)
+    trying = schedule["candidates"] * schedule.get("steps", 0) + schedule.get("supernet_steps", 0)
     return {
         "checkpoint": str(Path(verdict["folder"]) / "student"),
         "seconds": {name: verdict["seconds"][name] for name in ("search", "distill")},

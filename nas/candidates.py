@@ -71,7 +71,9 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
 def _how(context: Context) -> str:
     if context.method.foretells:
         return "foretelling candidates"
-    return "mini-distilling candidates" if context.supernet is None else "judging parts of the supernet"
+    if context.method.teaches:
+        return "mini-distilling candidates"
+    return "judging what candidates start from" if context.supernet is None else "judging parts of the supernet"
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:

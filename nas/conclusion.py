@@ -109,8 +109,8 @@ def _parities(folder: Path, files: Iterable[str], batches: Sequence[Batch]) -> d
 
 
 def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, float]:
-    """What really ran: episodes, candidates over all of them, steps and subset of each mini-distillation, or steps of
-    the supernet; steps of a full distillation; how many candidates of earlier searches it learnt from; and the steps
+    """What really ran: episodes, candidates over all of them, steps and subset of each mini-distillation, steps of a
+    supernet; steps of a full distillation; how many candidates of earlier searches it learnt from; and the steps
     that a student which was cut was taught on for."""
     searched = context.run.result(f"{budget.label} search")
     assert searched is not None
@@ -125,12 +125,12 @@ def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, 
     else:
         found |= {"final_steps": context.full_steps(budget), "cut_steps": taught["steps"]}
     if context.supernet is not None:
-        return {**found, "supernet_steps": context.effort.supernet_steps}
+        found["supernet_steps"] = context.effort.supernet_steps
     if learnt := sum(len(trials.rewards) for trials in context.ground.earlier_trials):
         found["learnt_from"] = learnt
-    if context.method.foretells:
-        return found
-    return {**found, "steps": context.tryout.steps, "subset": context.effort.subset}
+    if context.method.teaches:
+        found |= {"steps": context.tryout.steps, "subset": context.effort.subset}
+    return found
 
 
 def _file_times(context: Context, budget: Budget, delivered: Delivered, names: Iterable[str]) -> dict[str, float]:

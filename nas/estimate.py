@@ -65,16 +65,17 @@ def forecast(
     prepared: tuple[str, float] | None = None,
     candidates: int | None = None,
     learnt: bool | None = None,
-    trained: bool = True,
+    taught: bool = True,
+    foretold: bool = False,
     shares: Mapping[str, float] | None = None,
 ) -> Forecast:
     """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first.
 
     `teacher_steps`, counted in plain ones, and `final_steps` are what fine-tuning and the recipe ask for themselves; of
     `copies` the teacher is asked anew while a student is distilled. A method that has a supernet teaches it in the
-    stage `prepared`, at so many times the teacher's work a step, and no candidate for itself; `candidates` is what it
-    tries in an episode, if it says so. One that learns, which has `learnt` something beforehand or not, has fewer
-    episodes for what it learnt something for; `trained` is whether candidates are. `shares` are the budgets' of the
+    stage `prepared`, at so many times the teacher's work a step; `candidates` is what it tries in an episode, if it
+    says so, and `taught` whether each is for itself, or else judged, or `foretold`. One that learns, which has `learnt`
+    something beforehand or not, has fewer episodes for what it learnt something for. `shares` are the budgets' of the
     teacher's time, where they are not those of the milliseconds that are trained.
     """
     asking = step_seconds(teacher_ms, workload, tokens, batch_size) / FORWARDS if copies else 0.0
@@ -85,10 +86,9 @@ def forecast(
         planned[stage] = effort.supernet_steps * times * planned_step
     for number, (label, budget_ms) in enumerate(budgets_ms.items()):
         step = step_seconds(min(budget_ms, teacher_ms), workload, tokens, batch_size)
-        steps = 0.0 if prepared else effort.mini_steps(train_size, batch_size) * (1.0 + JUDGED / 3)
-        mini = steps * step + CANDIDATE_OVERHEAD
-        mini = mini if trained else FORETOLD_SECONDS
-        has_learnt = learnt is not None and trained and (learnt or number)
+        steps = effort.mini_steps(train_size, batch_size) * (1.0 + JUDGED / 3) if taught else 0.0
+        mini = FORETOLD_SECONDS if foretold else steps * step + CANDIDATE_OVERHEAD
+        has_learnt = learnt is not None and not foretold and (learnt or number)
         episodes = effort.further_episodes if has_learnt else effort.episodes
         trials = episodes * (candidates or effort.candidates)
         planned[f"{label} search"] = trials * mini + (CLASSROOM_SECONDS if number == 0 else 0.0)

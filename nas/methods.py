@@ -6,6 +6,9 @@ from nas.controllers import CONTROLLERS
 from nas.reward import Reward
 from runs.registry import Registry
 
+MINI_DISTILLATIONS = ("mini-distillation", "mini-distillation-loss")
+"""The proxies that teach a candidate briefly."""
+
 LEARNED = "learned"
 """The proxy that goes by what candidates of earlier searches were worth, and trains nothing."""
 
@@ -26,6 +29,11 @@ class Method:
     rule: str = "none"
     """Which members of the space are tried at all."""
     reward: Reward = field(default_factory=Reward)
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it teaches each candidate for itself."""
+        return self.proxy in MINI_DISTILLATIONS
 
     @property
     def foretells(self) -> bool:
@@ -59,6 +67,18 @@ for _method in (
         candidates=25,
         rule="fast-development",
     ),
+    # As docs/methods.md has it: the lesson of its supernet as well, and which parts learn in a step.
+    Method(
+        "autotinybert-paper",
+        controller="evolution",
+        proxy="supernet",
+        recipe="autotinybert",
+        preparation="supernet",
+        sampling="batch-wise",
+        candidates=25,
+    ),
+    # Parts go on from the supernet for a few steps, in which they part ways, before they are judged.
+    Method("autotinybert-steps", controller="evolution", preparation="supernet"),
     Method("evolution", controller="evolution"),
     # Nothing is trained for a candidate, so that many can be asked for.
     Method("learned", controller="evolution", proxy=LEARNED, candidates=100),
@@ -66,5 +86,7 @@ for _method in (
     Method("nsga2", controller="nsga2"),
     Method("random", controller="random"),
     Method("ridge", controller="ridge"),
+    # What a candidate starts from is all that it is judged by, so that more can be.
+    Method("zero-step", controller="evolution", proxy="zero-step", candidates=25),
 ):
     METHODS.register(_method.name)(_method)

@@ -241,7 +241,8 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         batch_size=optimization.examples_per_step,
         copies=recipe.augment > 0,
         learnt=None if not method.learns else bool(ground.earlier_trials),
-        trained=not method.foretells,
+        taught=method.teaches,
+        foretold=method.foretells,
         shares={budget.label: ground.share(budget) for budget in ground.budgets},
     )
 

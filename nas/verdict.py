@@ -153,14 +153,17 @@ def write_verdict(folder: Path, verdict: dict[str, Any]) -> None:
 
 def tried_text(schedule: Mapping[str, float]) -> str:
     """How candidates were tried, for people: "24 candidates in 4 episodes, 30 steps each on …"."""
-    said = f"{schedule['candidates']} candidates in {schedule['episodes']} episodes, "
+    parts = [f"{schedule['candidates']} candidates in {schedule['episodes']} episodes"]
     if "supernet_steps" in schedule:
-        return f"{said}parts of a supernet that was taught for {schedule['supernet_steps']} steps"
-    learnt = f"{schedule['learnt_from']} of earlier searches" if "learnt_from" in schedule else ""
-    if "steps" not in schedule:
-        return f"{said}foretold from {learnt}"
-    after = f", after {learnt}" if learnt else ""
-    return f"{said}{schedule['steps']} steps each on {100 * schedule['subset']:.0f} % of the training data{after}"
+        parts.append(f"parts of a supernet that was taught for {schedule['supernet_steps']} steps")
+    if "steps" in schedule:
+        parts.append(f"{schedule['steps']} steps each on {100 * schedule['subset']:.0f} % of the training data")
+    if "learnt_from" in schedule:
+        said = "after" if "steps" in schedule else "foretold from"
+        parts.append(f"{said} {schedule['learnt_from']} of earlier searches")
+    if len(parts) == 1:
+        parts.append("judged by what they start from")
+    return ", ".join(parts)
 
 
 def cut_text(schedule: Mapping[str, float]) -> str:

@@ -133,8 +133,8 @@ def nas_search(
     method: Annotated[
         str,
         typer.Option(
-            help="How to search: kd-nas, kd-nas-paper, ridge, learned, autotinybert, autotinybert-fast, evolution, "
-            "local, nsga2 or random."
+            help="How to search: kd-nas, kd-nas-paper, ridge, learned, autotinybert, autotinybert-fast, "
+            "autotinybert-paper, autotinybert-steps, zero-step, evolution, local, nsga2 or random."
         ),
     ] = "kd-nas",
     space: Annotated[
