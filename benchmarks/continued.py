@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from runs.progress import Progress
-
 
 class Job(Protocol):
     """One result of a task, to be stored at `place`; `group` is the same for those that are compared one by one."""
@@ -29,16 +27,15 @@ def still_to_do(
     same teacher fitted on another machine is not quite the same. A group that is complete stays as it is, and what is
     there stays until it is done again.
     """
-    missing = [job for job in jobs if job.place not in results(job)]
-    begun = {job.group for job in missing}
-    again = [
-        job
-        for job in jobs
-        if job not in missing and job.group in begun and results(job)[job.place]["weights"] != weights[job.task]
-    ]
-    if again:
-        Progress().say(f"{len(again)} results are done again, since the teacher fitted here is another one.")
-    return [job for job in jobs if job in missing or job in again]
+    teachers: dict[tuple[str, ...], set[str | None]] = {}
+    for job in jobs:
+        teachers.setdefault(job.group, set()).add(_teacher_of(job, results))
+    complete = {group for group, found in teachers.items() if len(found) == 1 and None not in found}
+    return [job for job in jobs if job.group not in complete and _teacher_of(job, results) != weights[job.task]]
+
+
+def _teacher_of(job: AnyJob, results: Callable[[AnyJob], dict[str, Any]]) -> str | None:
+    return results(job)[job.place]["weights"] if job.place in results(job) else None
 
 
 def one_teacher(cells: Sequence[Mapping[str, Any]]) -> bool:

@@ -270,7 +270,12 @@ def main(
     have = {name: prepare(results, name, places, found, question) for name in data}
     jobs = [job for name in data for job in jobs_of(name, have[name], seeds)]
     fitted = {name: weights_hash(room_of(data[name], teacher).teacher.folder) for name in data}
-    queue = still_to_do(jobs, lambda job: have[job.task][kept_in(job)], fitted)
+
+    def stored(job: Job) -> dict[str, Any]:
+        found: dict[str, Any] = have[job.task][kept_in(job)]
+        return found
+
+    queue = still_to_do(jobs, stored, fitted)
     with Progress().task("distilling and trying students", len(queue)) as shown:
 
         def keep(job: Job, outcome: dict[str, Any]) -> None:
@@ -283,7 +288,7 @@ def main(
         in_workers(iter(queue), doing, keep, workers=workers, threads=threads, minutes=minutes)
     every = {path.stem: dict(read_json(path, "results")) for path in sorted(results.glob("*.json"))}
     write_bytes_atomic(page_file, page(every).encode())
-    left = sum(job.place not in have[job.task][kept_in(job)] for job in queue)
+    left = len(still_to_do(jobs, stored, fitted))
     print(json.dumps({"finished": not left, "done": len(queue) - left, "missing": left}))
 
 

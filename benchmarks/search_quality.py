@@ -260,7 +260,12 @@ def main(
         for how, spec in every.items()
     ]
     fitted = {name: weights_hash(room_of(data[name], teacher, effort).teacher.folder) for name in data}
-    queue = still_to_do(jobs, lambda job: have[job.task]["cells"], fitted)
+
+    def stored(job: Job) -> dict[str, Any]:
+        cells: dict[str, Any] = have[job.task]["cells"]
+        return cells
+
+    queue = still_to_do(jobs, stored, fitted)
     with Progress().task("searching and distilling", len(queue)) as shown:
 
         def keep(job: Job, outcome: dict[str, Any]) -> None:
@@ -273,7 +278,7 @@ def main(
         in_workers(iter(queue), partial(work, setting), keep, workers=workers, threads=threads, minutes=minutes)
     every = {path.stem: dict(read_json(path, "results")) for path in sorted(results.glob("*.json"))}
     write_bytes_atomic(page_file, page(every).encode())
-    left = sum(job.place not in have[job.task]["cells"] for job in queue)
+    left = len(still_to_do(jobs, stored, fitted))
     print(json.dumps({"finished": not left, "done": len(queue) - left, "missing": left}))
 
 

@@ -18,6 +18,8 @@ def test_students_of_another_teacher_are_not_mixed_into_a_group_that_is_begun() 
     assert still_to_do(jobs, lambda job: cells, {"tone": "theirs"}) == jobs[3:] and len(cells) == 3
     assert still_to_do(jobs, lambda job: cells, {"tone": "ours"}) == jobs[2:]
     assert len(cells) == 3, "what is there stays until it is done again"
+    mixed = cells | {jobs[3].place: {"weights": "ours"}}
+    assert still_to_do(jobs, lambda job: mixed, {"tone": "ours"}) == jobs[2:3], "what is done again is all done again"
     assert one_teacher(list(cells.values())) and not one_teacher([*cells.values(), {"weights": "ours"}])
 
 
