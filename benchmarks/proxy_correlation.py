@@ -117,10 +117,10 @@ class Places:
 
 @lru_cache(maxsize=4)
 def room_of(data: str, teacher: str | None, quiet: bool = True) -> Classroom:
-    """The classroom of a data folder, its teacher fitted if it is not yet."""
+    """The classroom of a data folder, its teacher fitted if it is not yet, as `quick` does it."""
     progress = Progress(quiet=quiet)
     task = load_task(data, progress, None)
-    return classroom(prepare_teacher(teacher, task, progress), task)
+    return classroom(prepare_teacher(teacher, task, progress, training=EFFORTS["quick"].fitting(task.kind)), task)
 
 
 @lru_cache(maxsize=4)

@@ -152,8 +152,10 @@ class Classroom:
             return answer(self.model, texts, self.task.kind, mixed, self.masking)
 
         # Which words are hidden from a language model depends on all texts that it is asked for.
-        size = len(encoded) if isinstance(self.kind, LanguageModel) else PART_TEXTS
-        return stored_answers(self._place(name), encoded, ask, self.progress, size)
+        if isinstance(self.kind, LanguageModel):
+            return stored_answers(self._place(name), encoded, ask, self.progress, len(encoded))
+        shared = self._place("parts") if mixed else None
+        return stored_answers(self._place(name), encoded, ask, self.progress, PART_TEXTS, shared)
 
     def material(self, extra: Extra, seed: int) -> Encoded:
         """All that is learnt from: the train split, texts that nobody labelled, and copies with words replaced."""

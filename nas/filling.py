@@ -13,8 +13,11 @@ NEAR = 0.02
 RESERVE = 0.01
 """Share that growing stays below what a finalist may take, since predictions of neighbours err a little as well."""
 
+GROWING = 2
+"""How often what a finalist may grow to is timed."""
+
 ROUNDS = 3
-"""How often one that grew or was cut is timed."""
+"""How often one that was cut is timed."""
 
 KEPT = 0.85
 """Share of its predicted milliseconds that a student keeps at least when it is cut: with less it is another student."""
@@ -29,25 +32,28 @@ def fill(
     """The finalist, or a larger one that was measured within the budget (less the margin) as well.
 
     `larger` gives those with one more step of heads or feed-forward. It grows step by step, each the largest that
-    should fit by the predictions and by how far the last measurement was off. It is timed beside what it grew from. One
-    that turns out too slow is tried again with half the growth: the machine may have been disturbed just then.
+    should fit by the predictions and by how far the last measurement was off. What it comes to is timed beside what it
+    grew from, and beside one that grew half as far, should the whole way turn out too slow. Where both do, the half is
+    tried again, and half of it: the machine may have been disturbed just then.
     """
     limit = budget.latency_ms * (1.0 - margin)
     best, most_ms = finalist, _room(finalist, limit)
-    for _ in range(ROUNDS):
+    for _ in range(GROWING):
         if best.measured_ms >= limit - NEAR * budget.latency_ms:
             break
-        grown = _grown(best.candidate, most_ms, larger)
-        if grown.codes == best.candidate.codes:
+        way = _grown(best.candidate, most_ms, larger)
+        if not way:
             break
-        was_ms, grown_ms = (measurement.p50_ms for measurement in measure([best.candidate.spec, grown.spec]))
-        # What both have in common tells a fast moment from a fast student: the slower of the two moments is believed.
-        measured_ms = grown_ms * max(1.0, best.measured_ms / was_ms)
-        if measured_ms > limit:
-            most_ms = (best.candidate.predicted_ms + grown.predicted_ms) / 2
-        else:
-            best = Finalist(grown, measured_ms)
+        tried = [way[(len(way) - 1) // 2], way[-1]] if len(way) > 1 else way
+        was_ms, *times_ms = (one.p50_ms for one in measure([best.candidate.spec, *(one.spec for one in tried)]))
+        # What all have in common tells a fast moment from a fast student: the slower of the two moments is believed.
+        slower = max(1.0, best.measured_ms / was_ms)
+        fitting = [Finalist(one, ms * slower) for one, ms in zip(tried, times_ms, strict=True) if ms * slower <= limit]
+        if fitting:
+            best = max(fitting, key=lambda one: one.candidate.predicted_ms)
             most_ms = _room(best, limit)
+        else:
+            most_ms = tried[0].predicted_ms
     return best
 
 
@@ -56,14 +62,16 @@ def _room(finalist: Finalist, limit_ms: float) -> float:
     return limit_ms * (1.0 - RESERVE) * finalist.candidate.predicted_ms / finalist.measured_ms
 
 
-def _grown(candidate: Candidate, most_ms: float, larger: Neighbours) -> Candidate:
-    """The candidate after as many steps as are predicted to take no more than `most_ms`."""
+def _grown(candidate: Candidate, most_ms: float, larger: Neighbours) -> list[Candidate]:
+    """The candidate after one step, two, and as many as are predicted to take no more than `most_ms`."""
+    way: list[Candidate] = []
     while True:
         fitting = [other for other in larger(candidate) if candidate.predicted_ms < other.predicted_ms <= most_ms]
         if not fitting:
-            return candidate
+            return way
         chosen = max(fitting, key=lambda other: (other.predicted_ms, other.codes))
         candidate = replace(chosen, reward=candidate.reward, trimmed=candidate.trimmed, filled=candidate.filled + 1)
+        way.append(candidate)
 
 
 def lighten(

@@ -43,7 +43,7 @@ class Effort:
 
     @property
     def further_episodes(self) -> int:
-        """Of a budget whose controller has learnt from another one's."""
+        """Of a budget whose controller has learnt from another one's (docs/methods.md, "Ridge regression")."""
         return -(-self.episodes // 2)
 
     def fitting(self, kind: HeadKind) -> Optimization:
@@ -59,7 +59,7 @@ class Effort:
         return own if self.final_work is None else min(own, round(self.final_work / max(share, LEAST_SHARE)))
 
 
-LEAST_SHARE = 1 / 6
+LEAST_SHARE = 1 / 7
 """Of the teacher's time: a step of a smaller student is not much faster, since gradients of the words cost as much."""
 
 
@@ -76,10 +76,10 @@ for _effort in (
         candidates=6,
         steps=30,
         subset=0.3,
-        finalists=5,
+        finalists=3,
         distilled=1,
         supernet_steps=250,
-        final_work=350,
+        final_work=300,
         moved_words=False,
         exploration_step=shortened(4),
     ),

@@ -37,7 +37,7 @@ class SearchSettings:
     data: str | None = None
     task: str | None = None
     """Kind of task; None: what the data's columns say."""
-    method: str = "kd-nas"
+    method: str = "ridge"
     space: str = "hybrid"
     effort: str = "quick"
     learn_from: tuple[Path, ...] = ()

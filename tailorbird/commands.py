@@ -133,10 +133,10 @@ def nas_search(
     method: Annotated[
         str,
         typer.Option(
-            help="How to search: kd-nas, kd-nas-paper, ridge, learned, autotinybert, autotinybert-fast, "
+            help="How to search: ridge, kd-nas, kd-nas-paper, learned, autotinybert, autotinybert-fast, "
             "autotinybert-paper, autotinybert-steps, zero-step, evolution, local, nsga2 or random."
         ),
-    ] = "kd-nas",
+    ] = "ridge",
     space: Annotated[
         str,
         typer.Option(

@@ -1,7 +1,8 @@
 """`docs/benchmarks/search.md`: searched students beside shapes made by hand, from the stored cells alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -147,12 +148,27 @@ def summary(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
         scores = f"{100 * words:.1f} | {100 * by_hand:.1f} | {100 * by_hand / teacher:.1f}"
         lines.append(f"| {name} | {len(found.by_hand)} | {scores} | {' | '.join(gains)} |")
     left = [found for found in rows.values() if found.by_hand.mean() <= SLOW_ENOUGH * found.teacher.mean()]
-    shared = [how for how in methods if left and all(how in found.methods for found in left)]
-    if shared:
-        means = {how: mean_of([(found.methods[how], found.by_hand) for found in left]) for how in shared}
-        lines += ["", f"Mean gain over the {len(left)} where the hand-made shape keeps 95 % of the teacher or less: "
-                  + ", ".join(f"`{how}` {_said(gain)}" for how, gain in means.items()) + "."]  # fmt: skip
+    where = f"Mean gain over the {len(left)} where the hand-made shape keeps 95 % of the teacher or less"
+    lines += _pooled(where, left, methods, lambda found: found.by_hand)
+    searched = [how for how in methods if how not in SAID]
+    for plain in SAID:
+        having = [found for found in rows.values() if plain in found.methods]
+        over = f"Mean over the {len(having)} minus {SAID[plain]}"
+        lines += _pooled(over, having, searched, partial(_of_method, plain))
     return [*lines, ""]
+
+
+def _of_method(how: str, found: Compared) -> Any:
+    return found.methods[how]
+
+
+def _pooled(said: str, rows: Sequence[Compared], methods: Sequence[str], other: Callable[[Compared], Any]) -> list[str]:
+    """A paragraph of means over comparisons, of the methods that all of them have, minus what `other` takes of each."""
+    shared = [how for how in methods if rows and all(how in found.methods for found in rows)]
+    if not shared:
+        return []
+    means = {how: mean_of([(found.methods[how], other(found)) for found in rows]) for how in shared}
+    return ["", f"{said}: {', '.join(f'`{how}` {_said(gain)}' for how, gain in means.items())}."]
 
 
 def mean_of(pairs: Sequence[tuple[Any, Any]], draws: int = 4000) -> Interval:

@@ -9,8 +9,8 @@ from nas.controllers.shape_features import Features, foretell, shape_features
 from nas.reward import rank_correlation
 
 EXPLORATION_FLOOR = 0.05
-LEARNT_ELSEWHERE = 0.5
-"""By how much what was learnt from other budgets lowers the random share."""
+LEARNT_ELSEWHERE = 1.0
+"""By how much what was learnt from other budgets lowers the random share: it need not explore again."""
 
 
 @CONTROLLERS.register("ridge")

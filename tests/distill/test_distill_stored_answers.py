@@ -52,6 +52,28 @@ def test_a_killed_teacher_goes_on_where_it_was(teacher: Teacher, task: Task, tmp
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [".lock", "logits.npy"]
 
 
+def test_texts_that_begin_alike_are_asked_for_once(
+    teacher: Teacher, task: Task, tmp_path: Path, quiet: Progress
+) -> None:
+    room = Classroom(teacher, task)
+    some, shared, asked = room.train.slice(0, 250), tmp_path / "parts", list[int]()
+
+    def ask(texts: Encoded) -> Logits:
+        asked.append(len(texts))
+        return answer(room.model, texts)
+
+    few = stored_answers(tmp_path / "few", some, ask, quiet, 100, shared)
+    assert asked == [100, 100, 50] and np.allclose(few, answer(room.model, some), atol=1e-5)
+    asked.clear()
+    every = stored_answers(tmp_path / "all", room.train, ask, quiet, 100, shared)
+    assert sum(asked) == len(room.train) - 200 and (every[:200] == few[:200]).all()
+    assert np.allclose(every, answer(room.model, room.train), atol=1e-5)
+    asked.clear()
+    other = replace(room.train, ids=room.train.ids[::-1].copy())
+    stored_answers(tmp_path / "other", other, ask, quiet, 100, shared)
+    assert sum(asked) == len(other), "as many texts, and as long, but others"
+
+
 def test_what_takes_longer_is_shown(teacher: Teacher, task: Task, tmp_path: Path) -> None:
     room, said = Classroom(teacher, task), StringIO()
     clock = iter(range(0, 10_000, 60))

@@ -94,7 +94,7 @@ def test_the_verdict_says_everything_and_is_on_disk(world: World, finished: tupl
     assert verdict["label"] == "2ms" and verdict["tried"] == []
     assert stored["budget_ms"] == 2.0 and stored["target"] == world.settings.target
     assert stored["workload"] == WORKLOAD.to_json() and stored["device"]["target"] == "onnxruntime"
-    assert (stored["method"], stored["effort"], stored["seed"]) == ("kd-nas", "tiny", 0)
+    assert (stored["method"], stored["effort"], stored["seed"]) == ("ridge", "tiny", 0)
     final_steps = stored["schedule"]["final_steps"]
     assert TINY.final_work <= final_steps <= 6 * TINY.final_work
     expected = {"episodes": 3, "candidates": 12, "steps": 6, "subset": 0.5, "final_steps": final_steps}

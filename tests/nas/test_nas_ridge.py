@@ -6,7 +6,7 @@ from nas_synthetic import MEMBERS, problem, quality
 from scipy.stats import spearmanr
 
 from nas.controllers.pool import draw_pool
-from nas.controllers.ridge import RidgeController
+from nas.controllers.ridge import EXPLORATION_FLOOR, RidgeController
 from nas.controllers.shape_features import shape_features, spec_features
 from students.space import SPACES, space
 from students.spec import FeedForwardLayer, StudentSpec, TransformerLayer
@@ -62,7 +62,7 @@ def test_another_budget_teaches_which_shapes_are_better() -> None:
     assert controller.exploration() == 1.0
     # Worth far more as they are, which says nothing of members of another budget.
     controller.learn(codes, 10 + quality(large.space, codes))
-    assert foretold(controller) > 0.5 and controller.exploration() == 0.5
+    assert foretold(controller) > 0.5 and controller.exploration() == EXPLORATION_FLOOR
     first = controller.ask(8)
     assert (small.scorer(first)[1] <= 4.0).all()
     controller.tell(first, quality(small.space, first))
