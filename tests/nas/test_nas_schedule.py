@@ -39,7 +39,7 @@ def test_a_quick_search_fits_its_teacher_in_half_the_time() -> None:
 
 def test_smaller_students_learn_for_longer_and_none_for_longer_than_the_recipe() -> None:
     quick = EFFORTS["quick"]
-    assert [quick.full_steps(9999, share) for share in (1.0, 0.5, 0.25)] == [350, 700, 1400]
+    assert [quick.full_steps(9999, share) for share in (1.0, 0.5, 0.25)] == [300, 600, 1200]
     assert quick.full_steps(9999, 0.1) == quick.full_steps(9999, 0.01) == 2100
     assert quick.full_steps(1095, 0.1) == 1095 and quick.full_steps(50, 1.0) == 50
     assert EFFORTS["paper"].full_steps(1095, 0.1) == 1095
