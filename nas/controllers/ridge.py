@@ -9,8 +9,6 @@ from nas.controllers.shape_features import Features, foretell, shape_features
 from nas.reward import rank_correlation
 
 EXPLORATION_FLOOR = 0.05
-LEARNT_ELSEWHERE = 1.0
-"""By how much what was learnt from other budgets lowers the random share: it need not explore again."""
 
 
 @CONTROLLERS.register("ridge")
@@ -25,9 +23,10 @@ class RidgeController(Controller):
     learns = True
 
     def exploration(self) -> float:
-        """Random share of the next episode."""
-        known = LEARNT_ELSEWHERE if self.lessons else 0.0
-        return max(EXPLORATION_FLOOR, 1.0 - known - self.problem.exploration_step * len(self.episodes))
+        """Random share of the next episode: the floor where other budgets were explored before."""
+        if self.lessons:
+            return EXPLORATION_FLOOR
+        return max(EXPLORATION_FLOOR, 1.0 - self.problem.exploration_step * len(self.episodes))
 
     def _choose(self, pool: Pool, n: int) -> npt.NDArray[np.int64]:
         explored = round(self.exploration() * n) if self._observed() else n
