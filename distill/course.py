@@ -21,8 +21,8 @@ from distill.vocabulary import Renumber, trained_words
 from students.spec import StudentSpec
 
 LEAST_READINGS = 1.05
-"""How often an answer is read, on average, before storing it pays: asking for all is as much work as reading each once
-where the teacher is asked at each step."""
+"""How many answers are read for each that is asked for to be stored, at least: where the teacher is asked at each step
+instead, that is once for each reading. Answers to the train split are stored for most runs, and then not asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,17 +61,18 @@ def course(
     encoded = room.material(extra, seed)
     seen: Any = np.arange(len(encoded)) if extra else draw_subset(len(encoded), subset, seed)
     parts = plan_batches(encoded.lengths[seen], settings.examples_per_step, steps, seed)
-    logits = _answers(room, recipe, encoded, visits=steps * settings.examples_per_step / len(encoded))
+    logits = _answers(room, recipe, encoded, readings=steps * settings.examples_per_step)
     return Course(encoded, logits, [seen[part] for part in parts])
 
 
-def _answers(room: Classroom, recipe: Recipe, encoded: Encoded, visits: float) -> Logits | None:
-    """The teacher's stored answers; None where nobody wants them, or few would be read twice: storing asks for each."""
+def _answers(room: Classroom, recipe: Recipe, encoded: Encoded, readings: int) -> Logits | None:
+    """The teacher's stored answers; None where nobody wants them, or too few would be read."""
     if not any(map(needs_answers, recipe.terms)):
         return None
     if encoded is room.train:
         return room.train_logits
-    return room.training_logits(encoded, f"train-{encoded.texts_hash}") if visits > LEAST_READINGS else None
+    enough = readings > LEAST_READINGS * (len(encoded) - len(room.train))
+    return room.training_logits(encoded, f"train-{encoded.texts_hash}") if enough else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,16 +1,16 @@
 """The search proper: candidates proposed by the controller and tried by the proxy, each a trial on disk; then timed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from math import inf, isfinite
 from typing import Any
 
 import numpy as np
 
-from devices.measurement import Measurement
 from devices.target import open_target
 from distill.mini import ask_beforehand
-from export.items import item_key
+from export.items import Item, item_key
 from nas.budget import Budget
 from nas.context import STUDY_FILE, Context
 from nas.controllers import CONTROLLERS, Problem
@@ -96,7 +96,10 @@ def time_finalists(context: Context, budget: Budget, searched: dict[str, Any]) -
     wanted = context.effort.finalists
     context.progress.say(f"{budget.label}: timing the {min(wanted, len(ranked))} best on {context.ground.target}")
     margin = margin_on(scoring.disturbance)
-    finalists = choose_finalists(ranked, wanted, budget, _measure(context, budget), scoring.smaller, margin)
+    with measuring_beside_teacher(context, budget) as measure:
+        finalists = choose_finalists(ranked, wanted, budget, measure, scoring.smaller, margin)
+        chosen = finalists[: context.effort.distilled]
+        filled = [fill(finalist, budget, measure, scoring.larger, margin) for finalist in chosen]
     if not finalists:
         raise UserError(
             f"none of {len(ranked)} candidates was measured within {budget.label} on {context.ground.target}: close "
@@ -104,8 +107,7 @@ def time_finalists(context: Context, budget: Budget, searched: dict[str, Any]) -
         )
     grown: list[Finalist] = []
     before: list[Finalist] = []
-    for finalist in finalists[: context.effort.distilled]:
-        larger = fill(finalist, budget, measure_beside(context, budget), scoring.larger, margin)
+    for finalist, larger in zip(chosen, filled, strict=True):
         if larger.candidate.codes in {other.candidate.codes for other in [*finalists, *grown]}:
             grown.append(finalist)
             continue
@@ -125,8 +127,9 @@ def further_finalists(context: Context, budget: Budget, failed: Finalist) -> dic
     scoring, candidate = context.ground.scoring(budget), failed.candidate
     below = [other for other in scoring.smaller(candidate) if other.predicted_ms < candidate.predicted_ms]
     below.sort(key=lambda other: (-other.predicted_ms, other.codes))
-    measure, margin = _measure(context, budget), margin_on(scoring.disturbance)
-    found = choose_finalists(below, context.effort.finalists, budget, measure, scoring.smaller, margin)
+    margin = margin_on(scoring.disturbance)
+    with measuring_beside_teacher(context, budget) as measure:
+        found = choose_finalists(below, context.effort.finalists, budget, measure, scoring.smaller, margin)
     return {"finalists": [finalist.to_json() for finalist in found]}
 
 
@@ -142,29 +145,35 @@ def rank_candidates(scoring: Scoring, searched: dict[str, Any]) -> list[Candidat
     return scoring.candidates(codes, [trial["reward"] for trial in trials])
 
 
-def _measure(context: Context, budget: Budget) -> MeasureSpecs:
-    def measure(specs: Sequence[StudentSpec]) -> list[Measurement]:
-        timed = context.time({item_key(spec): spec for spec in specs}, budget.workload)
-        return [_unless_heavy(context, budget, spec, timed[item_key(spec)]) for spec in specs]
+@contextmanager
+def measuring_beside_teacher(context: Context, budget: Budget) -> Iterator[MeasureSpecs]:
+    """Measures specs as the student will be once it is delivered: beside the teacher, who empties the caches of small
+    ones, and who tells how fast the machine is just then.
 
-    return measure
+    What was measured while the teacher took less than at the start of the search counts as slower by as much: a fast
+    moment is no fast student. Specs may have been measured before, in another batch: that was another moment.
+    """
+
+    def measure(specs: Sequence[StudentSpec]) -> list[float]:
+        batch = " and ".join(item_key(spec) for spec in specs)
+        keys = [f"{item_key(spec)} of {batch}" for spec in specs]
+        beside = f"teacher beside {batch}"
+        items: dict[str, Item] = {**dict(zip(keys, specs, strict=True)), beside: context.teacher_item}
+        timed = context.time(items, budget.workload, crew=crew)
+        slower = max(1.0, context.teacher_ms[budget.workload.precision] / timed[beside].p50_ms)
+        return [
+            inf if _too_heavy(context, budget, spec) else timed[key].p50_ms * slower
+            for spec, key in zip(specs, keys, strict=True)
+        ]
+
+    with context.crew() as crew:
+        yield measure
 
 
-def measure_beside(context: Context, budget: Budget) -> MeasureSpecs:
-    """Measures specs that were measured before as well: what stands beside the last of them belongs to its moment."""
-
-    def measure(specs: Sequence[StudentSpec]) -> list[Measurement]:
-        keys = [f"{item_key(spec)} beside {item_key(specs[-1])}" for spec in specs]
-        timed = context.time(dict(zip(keys, specs, strict=True)), budget.workload)
-        return [_unless_heavy(context, budget, spec, timed[key]) for spec, key in zip(specs, keys, strict=True)]
-
-    return measure
-
-
-def _unless_heavy(context: Context, budget: Budget, spec: StudentSpec, timed: Measurement) -> Measurement:
-    """A measurement; where memory is limited, that of a student which takes more is over every budget."""
+def _too_heavy(context: Context, budget: Budget, spec: StudentSpec) -> bool:
+    """Whether a student takes more memory than there is; then no time that it takes keeps the budget."""
     most = context.ground.scoring(budget).limits.memory_bytes
     if most is None:
-        return timed
+        return False
     form = file_form(open_target(context.ground.target).artifact, budget.workload)
-    return timed if spec_memory(spec, form, budget.workload) <= most else replace(timed, p50_ms=inf)
+    return spec_memory(spec, form, budget.workload) > most

@@ -20,6 +20,7 @@ from nas.proxies import Tryout
 from nas.schedule import EFFORTS, Effort
 from nas.settings import SearchSettings
 from nas.use import used_checkpoint
+from profiler.measuring_process import Crew
 from runs.folder import RunFolder
 from runs.progress import Progress
 from students.spec import StudentSpec
@@ -101,11 +102,18 @@ class Context:
         with SampleStore(self.run.path / STORE_FILE) as store:
             yield store
 
-    def time(self, items: Mapping[str, Item], workload: Workload, times: int = 1) -> dict[str, Measurement]:
-        """Measurements by key on the target, over `times` as many processes as usual; those that have measured a key
-        already do not do so again."""
+    def time(
+        self, items: Mapping[str, Item], workload: Workload, times: int = 1, crew: Crew | None = None
+    ) -> dict[str, Measurement]:
+        """Measurements by key on the target, over `times` as many processes as usual, those of `crew` if it is given;
+        those that have measured a key already do not do so again."""
+        target, seed = self.ground.target, self.settings.seed
         with self.store() as store:
-            return time_items(items, self.ground.target, workload, self.settings.seed, self.progress, store, times)
+            return time_items(items, target, workload, seed, self.progress, store, times, crew)
+
+    def crew(self) -> Crew:
+        """Processes that measure on the target, for several batches one after the other; to be closed."""
+        return Crew(self.ground.target, self.settings.seed, self.run.path, self.progress.say)
 
     def result_folder(self, label: str) -> Path:
         """Where a budget's student goes."""

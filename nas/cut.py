@@ -5,7 +5,7 @@ from typing import Any
 
 from distill.lesson import needs_teacher_inside
 from nas.budget import Budget
-from nas.candidates import measure_beside
+from nas.candidates import measuring_beside_teacher
 from nas.context import Context
 from nas.filling import lighten
 from nas.finalists import Finalist, margin_on
@@ -30,8 +30,9 @@ def lighter(context: Context, budget: Budget, finalist: Finalist, measured_ms: f
     cuttable = spec.sharing is None and all(isinstance(layer, TransformerLayer) for layer in spec.layers)
     if not cuttable or needs_teacher_inside(context.recipe.terms):
         return {"finalists": []}
-    measure, margin = measure_beside(context, budget), margin_on(scoring.disturbance)
-    found = lighten(finalist, measured_ms, budget, measure, scoring.smaller, margin)
+    margin = margin_on(scoring.disturbance)
+    with measuring_beside_teacher(context, budget) as measure:
+        found = lighten(finalist, measured_ms, budget, measure, scoring.smaller, margin)
     if found is None:
         return {"finalists": []}
     folder = distilled(context, budget, finalist)["folder"]

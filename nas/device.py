@@ -9,6 +9,7 @@ from devices.store import SampleStore
 from devices.target import open_target
 from devices.workload import Precision, Workload
 from export.items import Item
+from profiler.measuring_process import Crew
 from profiler.processes import FINAL_POLICY, measure_items
 from profiler.profile import Profile, check_profile, find_profile, load_profile, profile_device
 from profiler.workloads import WorkloadRange
@@ -76,13 +77,21 @@ def time_items(
     progress: Progress,
     store: SampleStore | None = None,
     times: int = 1,
+    crew: Crew | None = None,
 ) -> dict[str, Measurement]:
     """Measurements by key over `PROCESSES` processes, or `times` as many; for a promise, not for a fit.
 
-    `store` remembers samples.
+    `store` remembers samples, and `crew` are processes that are ready already, of the same target and seed.
     """
-    processes = times * PROCESSES
     measured = measure_items(
-        items, target, [workload], FINAL_POLICY, processes=processes, seed=seed, progress=progress, store=store
+        items,
+        target,
+        [workload],
+        FINAL_POLICY,
+        processes=times * PROCESSES,
+        seed=seed,
+        progress=progress,
+        store=store,
+        crew=crew,
     )
     return {key: measured[key, workload] for key in items}

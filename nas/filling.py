@@ -32,9 +32,9 @@ def fill(
     """The finalist, or a larger one that was measured within the budget (less the margin) as well.
 
     `larger` gives those with one more step of heads or feed-forward. It grows step by step, each the largest that
-    should fit by the predictions and by how far the last measurement was off. What it comes to is timed beside what it
-    grew from, and beside one that grew half as far, should the whole way turn out too slow. Where both do, the half is
-    tried again, and half of it: the machine may have been disturbed just then.
+    should fit by the predictions and by how far the last measurement was off. What it comes to is timed beside one that
+    grew half as far, should the whole way turn out too slow. Where both do, the half is tried again, and half of it:
+    the machine may have been disturbed just then.
     """
     limit = budget.latency_ms * (1.0 - margin)
     best, most_ms = finalist, _room(finalist, limit)
@@ -45,10 +45,8 @@ def fill(
         if not way:
             break
         tried = [way[(len(way) - 1) // 2], way[-1]] if len(way) > 1 else way
-        was_ms, *times_ms = (one.p50_ms for one in measure([best.candidate.spec, *(one.spec for one in tried)]))
-        # What all have in common tells a fast moment from a fast student: the slower of the two moments is believed.
-        slower = max(1.0, best.measured_ms / was_ms)
-        fitting = [Finalist(one, ms * slower) for one, ms in zip(tried, times_ms, strict=True) if ms * slower <= limit]
+        times_ms = measure([one.spec for one in tried])
+        fitting = [Finalist(one, ms) for one, ms in zip(tried, times_ms, strict=True) if ms <= limit]
         if fitting:
             best = max(fitting, key=lambda one: one.candidate.predicted_ms)
             most_ms = _room(best, limit)
@@ -94,8 +92,8 @@ def lighten(
         found = _lightened(candidate, most_ms, smaller)
         if found is None or found.predicted_ms < KEPT * finalist.candidate.predicted_ms:
             return None
-        was_ms, found_ms = (one.p50_ms for one in measure([finalist.candidate.spec, found.spec]))
-        # As in `fill`, the slower of the two moments is believed.
+        was_ms, found_ms = measure([finalist.candidate.spec, found.spec])
+        # What it was before it was taught and after it is not quite the same: the slower of the two is believed.
         measured_ms = found_ms * max(1.0, over_ms / was_ms)
         if measured_ms <= limit:
             return Finalist(found, measured_ms)

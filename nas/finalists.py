@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from devices.disturbance import Disturbance
-from devices.measurement import Measurement
 from nas.budget import Budget
 from students.spec import StudentSpec
 
@@ -39,7 +38,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Finalist:
-    """A candidate that was measured within the budget."""
+    """A candidate that was measured within the budget: `measured_ms` as `MeasureSpecs` gives it."""
 
     candidate: Candidate
     measured_ms: float
@@ -83,8 +82,9 @@ def margin_on(disturbance: Disturbance) -> float:
     return min(MOST_MARGIN, max(MARGIN, (disturbance.high / disturbance.usual - 1.0) / 2))
 
 
-MeasureSpecs = Callable[[Sequence[StudentSpec]], Sequence[Measurement]]
-"""Specs → one measurement each, all in one batch so that they share the machine's mood."""
+MeasureSpecs = Callable[[Sequence[StudentSpec]], Sequence[float]]
+"""Specs → milliseconds of each, all in one batch so that they share the machine's mood; infinite where a student
+cannot be used whatever it takes."""
 
 Smaller = Callable[[Candidate], Sequence[Candidate]]
 """A candidate → every neighbour one step smaller, with predictions, whatever their reward."""
@@ -113,10 +113,10 @@ def choose_finalists(
             seen.update(candidate.codes for candidate in batch)
             timed = zip(batch, measure([candidate.spec for candidate in batch]), strict=True)
             batch = []
-            for candidate, measurement in timed:
-                if measurement.p50_ms <= limit:
-                    fitting.append(Finalist(candidate, measurement.p50_ms))
-                elif trimmed := _trim(candidate, measurement.p50_ms, limit, smaller, seen):
+            for candidate, measured_ms in timed:
+                if measured_ms <= limit:
+                    fitting.append(Finalist(candidate, measured_ms))
+                elif trimmed := _trim(candidate, measured_ms, limit, smaller, seen):
                     seen.add(trimmed.codes)
                     batch.append(trimmed)
         if fitting:

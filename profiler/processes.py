@@ -37,6 +37,7 @@ def measure_items(
     progress: Progress | None = None,
     store: SampleStore | None = None,
     reference: str | None = None,
+    crew: Crew | None = None,
 ) -> dict[tuple[str, Workload], Measurement]:
     """Every item under every workload; all else as in `measure_cells`."""
     cells = [Cell(key, workload) for key in items if key != reference for workload in workloads]
@@ -50,6 +51,7 @@ def measure_items(
         progress=progress,
         store=store,
         reference=reference,
+        crew=crew,
     )
 
 

@@ -9,7 +9,7 @@ from distill.augmentation import Replacement
 from distill.classroom import classroom
 from distill.course import begun, course
 from distill.examples import Task
-from distill.extra import Extra
+from distill.extra import NOTHING, Extra
 from distill.recipe import Optimization, Recipe, Term
 from distill.teachers import Teacher
 
@@ -31,11 +31,13 @@ def test_a_short_run_has_fewer_copies(epochs: float, copies: int, teacher: Teach
     assert len(taken.encoded) == (copies + 1) * len(task.train)
 
 
-def test_answers_are_stored_where_they_are_read_again(teacher: Teacher, task: Task) -> None:
+def test_answers_are_stored_where_enough_are_read(teacher: Teacher, task: Task) -> None:
+    """Those to the train split are there already: a copy is asked for once, whoever stores it or not."""
     room = classroom(teacher, task)
     spec = room.model.config.spec_object
-    for epochs, stored in ((2, False), (8, True)):
-        with begun(room, spec, RECIPE, 0, epochs=epochs) as run:
+    copies = Extra((), Replacement(3))
+    for extra, epochs, stored in ((copies, 3, False), (copies, 4, True), (NOTHING, 2, True)):
+        with begun(room, spec, RECIPE, 0, epochs=epochs, extra=extra) as run:
             assert (run.batches.teacher_logits is not None) == stored
             assert bool(run.lesson.teachers) == (not stored)
             assert ("teacher_logits" in run.batches[0]) == stored

@@ -1,7 +1,9 @@
 """The shortlist against a measuring function that disagrees with the predictions in known ways."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,9 +15,9 @@ from nas_synthetic import MEMBERS, problem
 from devices.disturbance import Disturbance
 from devices.measurement import Measurement
 from devices.workload import Workload
-from export.items import item_key
+from export.items import Checkpoint, Item
 from nas.budget import Budget
-from nas.candidates import measure_beside
+from nas.candidates import measuring_beside_teacher
 from nas.filling import GROWING, fill, lighten
 from nas.finalists import TRIMS, Candidate, Finalist, choose_finalists, finalist_from_json, margin_on
 from nas.limits import Limits
@@ -52,12 +54,11 @@ class Device:
         self.factor, self.slow = factor, set(slow)
         self.batches: list[list[StudentSpec]] = []
 
-    def __call__(self, specs: Sequence[StudentSpec]) -> list[Measurement]:
+    def __call__(self, specs: Sequence[StudentSpec]) -> list[float]:
         self.batches.append(list(specs))
         predicted = CASE.scorer(CASE.space.encode(specs))[0] * self.factor
         factors = [100.0 if spec in self.slow else 1.0 for spec in specs]
-        times = [float(ms * factor) for ms, factor in zip(predicted, factors, strict=True)]
-        return [Measurement("key", Workload(), ms, ms, (ms, ms, ms), 1.0, 30) for ms in times]
+        return [float(ms * factor) for ms, factor in zip(predicted, factors, strict=True)]
 
 
 def test_all_that_fit_stay_in_the_order_of_reward_and_are_timed_in_one_batch() -> None:
@@ -130,12 +131,8 @@ def test_one_that_grew_too_slow_grows_less_far() -> None:
     class Sudden(Device):
         """Half as slow again from 5 ms on, which no prediction says."""
 
-        def __call__(self, specs: Sequence[StudentSpec]) -> list[Measurement]:
-            found = super().__call__(specs)
-            return [
-                one if one.p50_ms < 5.0 else Measurement("key", Workload(), 9.0, 9.0, (9.0,) * 3, 1.0, 30)
-                for one in found
-            ]
+        def __call__(self, specs: Sequence[StudentSpec]) -> list[float]:
+            return [ms if ms < 5.0 else 9.0 for ms in super().__call__(specs)]
 
     before, device = small_one(), Sudden(1.0)
     after = fill(before, BUDGET, device, larger)
@@ -146,7 +143,7 @@ def test_one_disturbed_measurement_does_not_end_it() -> None:
     class Disturbed(Device):
         """Twice as slow the first time."""
 
-        def __call__(self, specs: Sequence[StudentSpec]) -> list[Measurement]:
+        def __call__(self, specs: Sequence[StudentSpec]) -> list[float]:
             self.factor = 1.0 if self.batches else 2.0
             return super().__call__(specs)
 
@@ -156,35 +153,36 @@ def test_one_disturbed_measurement_does_not_end_it() -> None:
     assert len(device.batches) == GROWING
 
 
-def test_a_fast_moment_is_no_room() -> None:
-    """What was timed when the machine was slower stands for what the two have in common."""
-    before = small_one()
-    after = fill(before, BUDGET, Device(0.7), larger)
-    assert after.candidate.predicted_ms <= 0.98 * BUDGET.latency_ms
-    assert after.measured_ms == pytest.approx(after.candidate.predicted_ms) and after.candidate.filled > 0
-
-
-def test_a_grown_one_is_timed_in_the_same_moment_as_what_it_grew_from() -> None:
-    """A store gives what was measured under a key before, so neither may have one of an earlier batch."""
+@pytest.mark.parametrize(("pace", "counted"), [(0.7, 1.0), (1.0, 1.0), (1.2, 1.2)])
+def test_a_fast_moment_is_no_room(tmp_path: Path, pace: float, counted: float) -> None:
+    """The teacher beside them tells how fast the machine is; what is stored under a key is never of another batch."""
     kept: dict[str, Measurement] = {}
-    device, before = Device(1.0), small_one()
+    device, before, teacher = Device(pace), small_one(), Checkpoint(tmp_path)
 
-    def time(items: dict[str, StudentSpec], workload: Workload) -> dict[str, Measurement]:
-        assert workload == BUDGET.workload
-        fresh = {key: spec for key, spec in items.items() if key not in kept}
-        kept.update(zip(fresh, device(list(fresh.values())), strict=True))
+    def time(items: dict[str, Item], workload: Workload, crew: None) -> dict[str, Measurement]:
+        assert workload == BUDGET.workload and list(items.values())[-1] is teacher
+        fresh = [key for key in items if key not in kept]
+        specs = [item for key in fresh if isinstance(item := items[key], StudentSpec)]
+        times = [*device(specs), 27.0 * pace] if fresh else []
+        for key, ms in zip(fresh, times, strict=True):
+            kept[key] = Measurement(key, workload, ms, ms, (ms, ms, ms), 1.0, 30)
         return {key: kept[key] for key in items}
 
-    time({item_key(before.candidate.spec): before.candidate.spec}, BUDGET.workload)
-    device.factor = 0.7
     scoring = SimpleNamespace(limits=Limits())
-    context = SimpleNamespace(time=time, ground=SimpleNamespace(scoring=lambda budget: scoring))
-    measure = measure_beside(context, BUDGET)  # type: ignore[arg-type]
-    after = fill(before, BUDGET, measure, larger)
-    assert after.measured_ms == pytest.approx(after.candidate.predicted_ms) and after.candidate.filled > 0
-    assert all(batch[0] == before.candidate.spec and 2 <= len(batch) <= 3 for batch in device.batches[1:])
+    ground = SimpleNamespace(scoring=lambda budget: scoring)
+    context = SimpleNamespace(
+        time=time, ground=ground, teacher_item=teacher, teacher_ms={"fp32": 27.0}, crew=nullcontext
+    )
+    with measuring_beside_teacher(context, BUDGET) as measure:  # type: ignore[arg-type]
+        after = fill(before, BUDGET, measure, larger)
+    assert after.measured_ms == pytest.approx(after.candidate.predicted_ms * counted) and after.candidate.filled > 0
+    assert after.measured_ms <= 0.98 * BUDGET.latency_ms
+    # A batch of its own, whatever was measured before.
+    one = after.candidate.spec
+    assert measure([one]) == pytest.approx([after.measured_ms]) and device.batches[-1] == [one]
+    timed = len(device.batches)
     assert fill(before, BUDGET, measure, larger) == after
-    assert len(device.batches[-1]) == 0, "a search that goes on measures nothing again"
+    assert len(device.batches) == timed, "a search that goes on measures nothing again"
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.0, 1.15])

@@ -1,5 +1,6 @@
 """Memory of members foretold from a few that were measured, and limits that follow."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -14,8 +15,9 @@ from tiny_search import QUIET, SPACE, tiny_search
 from devices.measurement import Measurement
 from devices.workload import Workload
 from export.form import Form
+from export.items import Checkpoint
 from nas.budget import Budget
-from nas.candidates import _unless_heavy
+from nas.candidates import measuring_beside_teacher
 from nas.context import Context
 from nas.limits import Limits
 from nas.members import Members
@@ -92,15 +94,24 @@ def members_working(members: Members, row: np.ndarray) -> list[float]:
 
 
 @pytest.mark.parametrize(("most", "kept"), [(None, True), (80e6, True), (2e6, False)])
-def test_one_that_takes_too_much_is_over_every_budget(members: Members, most: float | None, kept: bool) -> None:
+def test_one_that_takes_too_much_is_over_every_budget(
+    members: Members, tmp_path: Path, most: float | None, kept: bool
+) -> None:
     limits = Limits(memory_bytes=most, memory=MemoryModel(0.0, 1.0, 0.0, 1.1, "fp32", SHORT))
     scoring = SimpleNamespace(limits=limits)
     ground = SimpleNamespace(target="onnxruntime", scoring=lambda budget: scoring)
     (spec,) = members.specs(members.space.sample(1, np.random.default_rng(0)))
     timed = Measurement("key", SHORT, 3.0, 3.1, (3.0,), 1.0, 20)
-    context = cast(Context, SimpleNamespace(ground=ground))
-    found = _unless_heavy(context, Budget(SHORT, 4.0), spec, timed)
-    assert found.p50_ms == (3.0 if kept else inf)
+    context = SimpleNamespace(
+        ground=ground,
+        teacher_item=Checkpoint(tmp_path),
+        teacher_ms={SHORT.precision: 3.0},
+        time=lambda items, workload, crew: dict.fromkeys(items, timed),
+        crew=nullcontext,
+    )
+    with measuring_beside_teacher(cast(Context, context), Budget(SHORT, 4.0)) as measure:
+        (found,) = measure([spec])
+    assert found == (3.0 if kept else inf)
 
 
 def test_a_killed_search_goes_on_by_the_memory_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
