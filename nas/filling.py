@@ -7,13 +7,13 @@ from nas.budget import Budget
 from nas.finalists import MARGIN, Candidate, Finalist, MeasureSpecs
 from students.supernet import sizes
 
-NEAR = 0.02
+NEAR = 0.01
 """Share of the budget below what a finalist may take from which on it is left as it is: noise is not far."""
 
 RESERVE = 0.01
 """Share that growing stays below what a finalist may take, since predictions of neighbours err a little as well."""
 
-GROWING = 2
+GROWING = 3
 """How often what a finalist may grow to is timed."""
 
 ROUNDS = 3

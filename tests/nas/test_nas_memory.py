@@ -12,6 +12,7 @@ import pytest
 from tiny_kinds import write
 from tiny_search import QUIET, SPACE, tiny_search
 
+from devices.disturbance import Disturbance
 from devices.measurement import Measurement
 from devices.workload import Workload
 from export.form import Form
@@ -98,7 +99,7 @@ def test_one_that_takes_too_much_is_over_every_budget(
     members: Members, tmp_path: Path, most: float | None, kept: bool
 ) -> None:
     limits = Limits(memory_bytes=most, memory=MemoryModel(0.0, 1.0, 0.0, 1.1, "fp32", SHORT))
-    scoring = SimpleNamespace(limits=limits)
+    scoring = SimpleNamespace(limits=limits, disturbance=Disturbance())
     ground = SimpleNamespace(target="onnxruntime", scoring=lambda budget: scoring)
     (spec,) = members.specs(members.space.sample(1, np.random.default_rng(0)))
     timed = Measurement("key", SHORT, 3.0, 3.1, (3.0,), 1.0, 20)
