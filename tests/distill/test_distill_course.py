@@ -1,13 +1,18 @@
 """The course of a run: how long it is, and what of it are copies."""
 
 from dataclasses import replace
+from pathlib import Path
+from shutil import copytree, rmtree
+from typing import Any
 
 import numpy as np
 import pytest
 
 from distill.augmentation import Replacement
+from distill.batches import Encoded
 from distill.classroom import classroom
 from distill.course import begun, course
+from distill.evaluation import Logits, answer
 from distill.examples import Task
 from distill.extra import NOTHING, Extra
 from distill.recipe import Optimization, Recipe, Term
@@ -53,3 +58,29 @@ def test_whose_copies_are_asked_for(teacher: Teacher, task: Task) -> None:
     assert len(own.encoded) == 2 * len(task.train)
     more = course(room, RECIPE, 0, extra=Extra(("a film",)), epochs=2)
     assert len(more.encoded) == 2 * (len(task.train) + 1)
+
+
+def test_a_longer_run_asks_for_its_further_copies_alone(
+    teacher: Teacher, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers in another number format, as validation's are, are no part of what such runs share."""
+    fresh = replace(teacher, folder=Path(copytree(teacher.folder, tmp_path / "teacher")))
+    rmtree(fresh.folder / "outputs", ignore_errors=True)
+    size = len(task.train)
+    asked: list[tuple[int, bool]] = []
+
+    def counted(model: Any, texts: Encoded, kind: str, mixed: bool, *more: Any) -> Logits:
+        asked.append((len(texts), mixed))
+        return answer(model, texts, kind, mixed, *more)
+
+    monkeypatch.setattr("distill.classroom.PART_TEXTS", size)
+    monkeypatch.setattr("distill.classroom.answer", counted)
+    answers = {}
+    for epochs in (1, 2, 4):
+        room = classroom(fresh, task)
+        room.ask_teacher()
+        answers[epochs] = course(room, RECIPE, 0, epochs=epochs).logits
+    assert asked == [(len(task.validation), False), (size, True), (size, True), (size, True), (size, True)]
+    for epochs, found in answers.items():
+        assert np.array_equal(found, answers[4][: epochs * size])
+    assert len(list((fresh.folder / "outputs").glob("parts-*/part-*.npy"))) == 4
