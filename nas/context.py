@@ -78,8 +78,8 @@ class Context:
         """What every candidate is tried on."""
         examples = self.recipe.optimization.examples_per_step
         steps = self.effort.mini_steps(len(self.ground.task.train), examples)
-        task, effort = self.ground.task, self.effort
-        return Tryout(self.teacher, task, self.recipe, steps, effort.subset, self.settings.seed, self.supernet)
+        task, effort, seed = self.ground.task, self.effort, self.settings.seed
+        return Tryout(self.teacher, task, self.recipe, steps, effort.subset, seed, self.supernet, effort.rate)
 
     def full_steps(self, budget: Budget) -> int:
         """Optimizer steps of a full distillation."""

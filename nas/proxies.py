@@ -1,7 +1,7 @@
 """Cheap estimates of how good a student would be: brief training, a start, a supernet's weights, earlier searches."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
 from pathlib import Path
 from time import perf_counter
@@ -35,6 +35,8 @@ class Tryout:
     seed: int
     supernet: Path | None = None
     """Where the search has prepared one."""
+    rate: float = 1.0
+    """`nas.schedule.Effort.rate`."""
     space: SearchSpace | None = None
     known: tuple[tuple[Codes, tuple[float, ...]], ...] = ()
     """What earlier searches of the space tried: of each budget the candidates' codes [n, genes] and rewards [n]."""
@@ -57,7 +59,9 @@ PROXIES: Registry[Proxy] = Registry("proxy")
 @PROXIES.register("mini-distillation")
 def by_divergence(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
     """Distil briefly and take the divergence from the teacher (`distill.mini`), a quieter score than accuracy."""
-    mini = _mini(spec, tryout)
+    training = tryout.recipe.optimization
+    brisk = replace(training, learning_rate=tryout.rate * training.learning_rate)
+    mini = _mini(spec, replace(tryout, recipe=replace(tryout.recipe, optimization=brisk)))
     return _score(mini, mini.kl)
 
 

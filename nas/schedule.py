@@ -25,6 +25,9 @@ class Effort:
     """Finalists distilled in full; the best on validation wins."""
     steps: int | None = None
     """Optimizer steps of one mini-distillation; None: `epochs` over the subset."""
+    rate: float = 1.0
+    """How many times the recipe's learning rate one has that is judged by its divergence: with more of it a brief
+    training ranks students more like a long one (docs/benchmarks/proxies.md)."""
     epochs: float = 0.0
     supernet_steps: int = 0
     """Optimizer steps of a method's supernet."""
@@ -87,7 +90,8 @@ for _effort in (
         "standard",
         episodes=8,
         candidates=10,
-        steps=120,
+        steps=210,
+        rate=3.0,
         subset=0.3,
         finalists=6,
         distilled=2,

@@ -1,13 +1,22 @@
 """Schedules, methods and rewards: data that a verdict names must be true and resolvable."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from distill.examples import Task
+from distill.mini import MiniScore
+from distill.recipe import Recipe
+from distill.recipe_file import RECIPES
+from distill.teachers import Teacher
 from nas.methods import METHODS
+from nas.proxies import PROXIES, Tryout
 from nas.reward import Reward, normalise, rank_correlation
 from nas.schedule import EFFORTS, shortened
+from students.spec import StudentSpec, TransformerLayer
 
 
 @pytest.mark.parametrize("name", EFFORTS.names())
@@ -29,7 +38,27 @@ def test_paper_is_the_schedule_of_methods() -> None:
     paper = EFFORTS["paper"]
     assert (paper.episodes, paper.candidates, paper.subset, paper.distilled) == (15, 20, 0.3, 3)
     assert paper.mini_steps(10_000, 32) == 4 * math.ceil(3000 / 32)
-    assert paper.exploration_step == shortened(15) == pytest.approx(0.05)
+    assert paper.exploration_step == shortened(15) == pytest.approx(0.05) and paper.rate == 1.0
+
+
+@pytest.mark.parametrize(("proxy", "times"), [("mini-distillation", 3.0), ("mini-distillation-loss", 1.0)])
+def test_only_what_is_judged_by_divergence_learns_at_another_rate(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, times: float
+) -> None:
+    """A published score keeps the rate of its recipe."""
+    taught: list[Recipe] = []
+
+    def briefly(spec: StudentSpec, teacher: Teacher, task: Task, recipe: Recipe, **asked: Any) -> MiniScore:
+        taught.append(recipe)
+        return MiniScore(0.5, 0.4, 0.8, asked["steps"], 1.0)
+
+    monkeypatch.setattr("nas.proxies.mini_distil", briefly)
+    recipe, asked = RECIPES["default"], EFFORTS["standard"]
+    tryout = Tryout(None, None, recipe, asked.steps or 0, asked.subset, 0, rate=asked.rate)  # type: ignore[arg-type]
+    found = PROXIES[proxy](StudentSpec(8, 8, (TransformerLayer(2, 8, 16),)), tryout)
+    assert taught[0].optimization.learning_rate == times * recipe.optimization.learning_rate
+    assert replace(taught[0], optimization=recipe.optimization) == recipe
+    assert found.loss == normalise(0.4 if proxy == "mini-distillation" else 0.5)
 
 
 def test_a_quick_search_fits_its_teacher_in_half_the_time() -> None:
