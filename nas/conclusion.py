@@ -109,9 +109,10 @@ def _parities(folder: Path, files: Iterable[str], batches: Sequence[Batch]) -> d
 
 
 def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, float]:
-    """What really ran: episodes, candidates over all of them, steps and subset of each mini-distillation, steps of a
-    supernet; steps of a full distillation; how many candidates of earlier searches it learnt from; and the steps
-    that a student which was cut was taught on for."""
+    """What really ran: episodes, candidates over all of them; steps and subset of each mini-distillation, and how many
+    times its recipe's learning rate it had, where that is not once; steps of a supernet; steps of a full distillation;
+    how many candidates of earlier searches it learnt from; the steps that a student which was cut was taught on for.
+    """
     searched = context.run.result(f"{budget.label} search")
     assert searched is not None
     found: dict[str, float] = {
@@ -129,7 +130,10 @@ def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, 
     if learnt := sum(len(trials.rewards) for trials in context.ground.earlier_trials):
         found["learnt_from"] = learnt
     if context.method.teaches:
-        found |= {"steps": context.tryout.steps, "subset": context.effort.subset}
+        tryout = context.tryout
+        found |= {"steps": tryout.steps, "subset": tryout.subset}
+        if tryout.rate != 1.0:
+            found["rate"] = tryout.rate
     return found
 
 

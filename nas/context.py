@@ -15,7 +15,7 @@ from export.items import Checkpoint, Item
 from nas.budget import Budget
 from nas.device import time_items
 from nas.groundwork import Ground
-from nas.methods import METHODS, Method
+from nas.methods import BY_DIVERGENCE, METHODS, Method
 from nas.proxies import Tryout
 from nas.schedule import EFFORTS, Effort
 from nas.settings import SearchSettings
@@ -79,7 +79,8 @@ class Context:
         examples = self.recipe.optimization.examples_per_step
         steps = self.effort.mini_steps(len(self.ground.task.train), examples)
         task, effort, seed = self.ground.task, self.effort, self.settings.seed
-        return Tryout(self.teacher, task, self.recipe, steps, effort.subset, seed, self.supernet, effort.rate)
+        rate = effort.rate if self.method.proxy == BY_DIVERGENCE else 1.0
+        return Tryout(self.teacher, task, self.recipe, steps, effort.subset, seed, self.supernet, rate)
 
     def full_steps(self, budget: Budget) -> int:
         """Optimizer steps of a full distillation."""

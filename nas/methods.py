@@ -6,7 +6,8 @@ from nas.controllers import CONTROLLERS
 from nas.reward import Reward
 from runs.registry import Registry
 
-MINI_DISTILLATIONS = ("mini-distillation", "mini-distillation-loss")
+BY_DIVERGENCE = "mini-distillation"
+MINI_DISTILLATIONS = (BY_DIVERGENCE, "mini-distillation-loss")
 """The proxies that teach a candidate briefly."""
 
 LEARNED = "learned"

@@ -36,7 +36,7 @@ class Tryout:
     supernet: Path | None = None
     """Where the search has prepared one."""
     rate: float = 1.0
-    """`nas.schedule.Effort.rate`."""
+    """How many times the recipe's learning rate mini-distillations have."""
     space: SearchSpace | None = None
     known: tuple[tuple[Codes, tuple[float, ...]], ...] = ()
     """What earlier searches of the space tried: of each budget the candidates' codes [n, genes] and rewards [n]."""
@@ -59,9 +59,7 @@ PROXIES: Registry[Proxy] = Registry("proxy")
 @PROXIES.register("mini-distillation")
 def by_divergence(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
     """Distil briefly and take the divergence from the teacher (`distill.mini`), a quieter score than accuracy."""
-    training = tryout.recipe.optimization
-    brisk = replace(training, learning_rate=tryout.rate * training.learning_rate)
-    mini = _mini(spec, replace(tryout, recipe=replace(tryout.recipe, optimization=brisk)))
+    mini = _mini(spec, tryout)
     return _score(mini, mini.kl)
 
 
@@ -106,6 +104,8 @@ def by_earlier_searches(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
 
 
 def _mini(spec: StudentSpec, tryout: Tryout, thoroughly: bool = True) -> MiniScore:
+    training = tryout.recipe.optimization
+    training = replace(training, learning_rate=tryout.rate * training.learning_rate)
     # A recipe may draw from torch's process-wide generator (dropout); seeded here, a candidate scores the same whether
     # it comes first after a restart or last of many.
     with torch.random.fork_rng():
@@ -114,7 +114,7 @@ def _mini(spec: StudentSpec, tryout: Tryout, thoroughly: bool = True) -> MiniSco
             spec,
             tryout.teacher,
             tryout.task,
-            tryout.recipe,
+            replace(tryout.recipe, optimization=training),
             steps=tryout.steps,
             subset=tryout.subset,
             thoroughly=thoroughly,

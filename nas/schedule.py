@@ -27,7 +27,7 @@ class Effort:
     """Optimizer steps of one mini-distillation; None: `epochs` over the subset."""
     rate: float = 1.0
     """How many times the recipe's learning rate one has that is judged by its divergence: with more of it a brief
-    training ranks students more like a long one (docs/benchmarks/proxies.md)."""
+    training ranks students more like a long one (docs/benchmarks/proxies.md). A published score keeps its recipe's."""
     epochs: float = 0.0
     supernet_steps: int = 0
     """Optimizer steps of a method's supernet."""

@@ -157,7 +157,8 @@ def tried_text(schedule: Mapping[str, float]) -> str:
     if "supernet_steps" in schedule:
         parts.append(f"parts of a supernet that was taught for {schedule['supernet_steps']} steps")
     if "steps" in schedule:
-        parts.append(f"{schedule['steps']} steps each on {100 * schedule['subset']:.0f} % of the training data")
+        rate = f" at {schedule['rate']:g} times the learning rate" if "rate" in schedule else ""
+        parts.append(f"{schedule['steps']} steps each on {100 * schedule['subset']:.0f} % of the training data{rate}")
     if "learnt_from" in schedule:
         said = "after" if "steps" in schedule else "foretold from"
         parts.append(f"{said} {schedule['learnt_from']} of earlier searches")

@@ -12,7 +12,7 @@ from distill.mini import MiniScore
 from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
-from nas.methods import METHODS
+from nas.methods import BY_DIVERGENCE, METHODS, MINI_DISTILLATIONS
 from nas.proxies import PROXIES, Tryout
 from nas.reward import Reward, normalise, rank_correlation
 from nas.schedule import EFFORTS, shortened
@@ -41,11 +41,8 @@ def test_paper_is_the_schedule_of_methods() -> None:
     assert paper.exploration_step == shortened(15) == pytest.approx(0.05) and paper.rate == 1.0
 
 
-@pytest.mark.parametrize(("proxy", "times"), [("mini-distillation", 3.0), ("mini-distillation-loss", 1.0)])
-def test_only_what_is_judged_by_divergence_learns_at_another_rate(
-    monkeypatch: pytest.MonkeyPatch, proxy: str, times: float
-) -> None:
-    """A published score keeps the rate of its recipe."""
+@pytest.mark.parametrize("proxy", MINI_DISTILLATIONS)
+def test_a_brief_training_is_the_recipes_but_for_its_rate(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     taught: list[Recipe] = []
 
     def briefly(spec: StudentSpec, teacher: Teacher, task: Task, recipe: Recipe, **asked: Any) -> MiniScore:
@@ -56,9 +53,9 @@ def test_only_what_is_judged_by_divergence_learns_at_another_rate(
     recipe, asked = RECIPES["default"], EFFORTS["standard"]
     tryout = Tryout(None, None, recipe, asked.steps or 0, asked.subset, 0, rate=asked.rate)  # type: ignore[arg-type]
     found = PROXIES[proxy](StudentSpec(8, 8, (TransformerLayer(2, 8, 16),)), tryout)
-    assert taught[0].optimization.learning_rate == times * recipe.optimization.learning_rate
+    assert taught[0].optimization.learning_rate == 3.0 * recipe.optimization.learning_rate
     assert replace(taught[0], optimization=recipe.optimization) == recipe
-    assert found.loss == normalise(0.4 if proxy == "mini-distillation" else 0.5)
+    assert found.loss == normalise(0.4 if proxy == BY_DIVERGENCE else 0.5)
 
 
 def test_a_quick_search_fits_its_teacher_in_half_the_time() -> None:

@@ -16,7 +16,7 @@ from runs.progress import Progress
 QUIET = Progress(quiet=True)
 TINY = Effort(
     "tiny", episodes=1, candidates=3, steps=4, subset=1.0, finalists=2, distilled=1, final_work=20, supernet_steps=4,
-    pool_size=200,
+    pool_size=200, rate=3.0,
 )  # fmt: skip
 TRAINING = Optimization(learning_rate=3e-3, epochs=12, minimum_steps=1, batch_size=16)
 
