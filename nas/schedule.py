@@ -90,7 +90,7 @@ for _effort in (
         "standard",
         episodes=8,
         candidates=10,
-        steps=210,
+        steps=160,
         rate=3.0,
         subset=0.3,
         finalists=6,

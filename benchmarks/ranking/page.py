@@ -33,8 +33,8 @@ hidden width, number of layers, weights and FLOPs, which cost nothing; bold wher
 seconds for a student as a share of its full distillation, by one thread while the machine is busy; what a supernet
 takes beforehand is said below the tables. *Learned*: nothing is asked of the student itself; a ridge regression over
 shapes (`--method ridge`'s) has seen the scores of all the others by the proxy named, or their full distillations, and
-says what it would be. *Quick* searches ask 30 steps, *standard* ones 210 at three times the rate, a pair chosen among
-sixteen on the students of BANKING77 that are ranked here: others may be ranked a little less well by it."""
+says what it would be. *Quick* searches ask 30 steps, *standard* ones 160 at three times the rate, a pair chosen among
+seventeen on the students of BANKING77 that are ranked here: others may be ranked a little less well by it."""
 
 
 def plain_scores(population: Sequence[Ranked]) -> dict[str, Scores]:
@@ -95,12 +95,13 @@ def _signed(found: Interval) -> str:
 
 
 def cost_of(one: Mapping[str, Any], name: str) -> float:
-    """Seconds of a proxy for a student over those of its full distillation, the median over students."""
+    """Seconds of a proxy for a student over those of its full distillation (the median over seeds, since a run may have
+    been held up), the median over students."""
     full: dict[str, list[float]] = {}
     for place, cell in one["distilled"].items():
         full.setdefault(place.split("/")[0], []).append(cell["seconds"])
     tried = {place.split("/", 1)[0]: cell for place, cell in one["tried"].items() if place.split("/", 1)[1] == name}
-    return float(np.median([cell["seconds"] / np.mean(full[number]) for number, cell in tried.items()]))
+    return float(np.median([cell["seconds"] / np.median(full[number]) for number, cell in tried.items()]))
 
 
 def table(one: Mapping[str, Any], key: str) -> list[str]:
