@@ -161,8 +161,9 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
         if target == FILES_TARGET:
             items |= {name: item for name, item in graph_files(folder, forms).items() if item != own}
         memory = {name: memory_bytes(folder / name, budget.workload) for name in forms}
-        # Nothing is waited for where going on to another finalist takes no longer.
-        patient = context.run.seconds(distillation_stage(budget, finalist)) > WAIT_SECONDS
+        # Nothing is waited for where going on takes no longer; after one that was cut comes another in full.
+        seconds = context.run.seconds(distillation_stage(budget, finalist))
+        patient = finalist.cut_from is not None or seconds > WAIT_SECONDS
         timed = timed_as_shipped(context, budget, items, WAITS if patient else 0)
         measured = {name: value.to_json() for name, value in timed.measurements.items()}
         return {"measured": measured, "discarded_ms": timed.discarded_ms, "memory_bytes": memory}
