@@ -181,9 +181,8 @@ def timed_as_shipped(context: Context, budget: Budget, items: dict[str, Item], w
     """Measurements of the `student` among the items, of its `teacher` and of what stands beside them.
 
     The teacher says whether it is the machine that has slowed since the search began: if it has, and the student would
-    keep the budget at the teacher's pace of then, the machine is waited for and all are timed anew, `waits` times at
-    most. A student that is over by 5 % at most after that is timed over twice as many processes, the first ones
-    counted in.
+    keep the budget at the pace of then, the machine is waited for and all are timed anew, `waits` times at most. A
+    student that is over by 5 % at most after that is timed over twice as many processes, the first ones counted in.
     """
     mark, label = item_key(items["student"]), budget.label
 
@@ -198,7 +197,8 @@ def timed_as_shipped(context: Context, budget: Budget, items: dict[str, Item], w
     while len(timed.discarded_ms) < waits:
         student_ms, teacher_ms = timed.both_ms
         slowed = teacher_ms / context.teacher_ms[budget.workload.precision]
-        if slowed < SLOWED or not budget.latency_ms < student_ms <= slowed * budget.latency_ms:
+        # What slows a teacher slows a small student by up to twice as much.
+        if slowed < SLOWED or not budget.latency_ms < student_ms <= slowed**2 * budget.latency_ms:
             break
         context.progress.say(
             f"{label}: measured {student_ms:.2f} ms, but the machine has slowed since the search began, its teacher by "

@@ -171,6 +171,7 @@ class PlayedClock:
         ([(6.6, 34.0), (5.9, 30.1)], [(0, 1), (1, 1)], True),
         ([(6.6, 34.0), (6.1, 30.0)], [(0, 1), (1, 1), (1, 2)], True),
         ([(6.6, 34.0)] * (WAITS + 1), [(n, 1) for n in range(WAITS + 1)], False),
+        ([(7.4, 34.0), (5.9, 30.1)], [(0, 1), (1, 1)], True),
         ([(8.0, 34.0)], [(0, 1)], False),
     ],
     ids=[
@@ -181,6 +182,7 @@ class PlayedClock:
         "slowed once",
         "slowed, then over",
         "slowed for good",
+        "slowed more than its teacher",
         "slowed less",
     ],
 )
