@@ -73,6 +73,9 @@ def stages(scoring: Scoring, codes: Codes, repeats: int) -> dict[str, Any]:
         "part: totals to milliseconds, trees among them": in_parts(lambda rows: compiled.finish(totals[rows])),
         "beside: drawing codes": lambda: members.space.sample(count, rng),
         "beside: mutating codes": lambda: members.space.mutate(codes, rng, 0.1),
+        "beside: crossing codes": lambda: members.space.cross(codes, codes[::-1], rng),
+        "beside: telling which codes are valid": lambda: members.space.valid(codes),
+        "beside: counting weights": lambda: members.parameters(codes),
     }
     return {name: per_second(stage, count, repeats) for name, stage in timed.items()}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from devices.measurement import Measurement
 from devices.store import SampleStore
 from devices.workload import Workload
+from distill.kinds import KINDS, LanguageModel
 from distill.recipe import Recipe
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
@@ -66,18 +67,22 @@ class Context:
         return tried_at_once(self.method, self.effort, len(self.ground.scorings))
 
     @property
+    def method_recipe(self) -> Recipe:
+        """The method's recipe, in this task's and this effort's batches."""
+        return self.effort.recipe(RECIPES[self.method.recipe], self.ground.task.kind)
+
+    @property
     def recipe(self) -> Recipe:
         """How the method distils: parts of a supernet go on from its weights."""
-        recipe = RECIPES[self.method.recipe]
         if self.supernet is None:
-            return recipe
-        return replace(recipe, initialization=f"supernet:{self.supernet}", layer_map="uniform")
+            return self.method_recipe
+        return replace(self.method_recipe, initialization=f"supernet:{self.supernet}", layer_map="uniform")
 
     @property
     def tryout(self) -> Tryout:
         """What every candidate is tried on."""
         examples = self.recipe.optimization.examples_per_step
-        steps = self.effort.mini_steps(len(self.ground.task.train), examples)
+        steps = self.effort.mini_steps(self.ground.examples, examples)
         task, effort, seed = self.ground.task, self.effort, self.settings.seed
         rate = effort.rate if self.method.proxy == BY_DIVERGENCE else 1.0
         return Tryout(self.teacher, task, self.recipe, steps, effort.subset, seed, self.supernet, rate)
@@ -85,8 +90,9 @@ class Context:
     def full_steps(self, budget: Budget) -> int:
         """Optimizer steps of a full distillation."""
         task = self.ground.task
-        own = self.recipe.optimization.steps(len(task.train), len(task.label_names))
-        return self.effort.full_steps(own, self.ground.share(budget))
+        own = self.recipe.optimization.steps(self.ground.examples, len(task.label_names))
+        beside = isinstance(KINDS[task.kind], LanguageModel)
+        return self.effort.full_steps(own, self.ground.share(budget), beside)
 
     def taught(self, spec: StudentSpec) -> StudentSpec:
         """A student as it is taught; `spec` is as it is used (`nas.use`)."""

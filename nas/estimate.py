@@ -62,6 +62,7 @@ def forecast(
     tokens: float,
     batch_size: int,
     copies: bool = False,
+    beside: bool = False,
     prepared: tuple[str, float] | None = None,
     candidates: int | None = None,
     learnt: bool | None = None,
@@ -72,13 +73,13 @@ def forecast(
     """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first.
 
     `teacher_steps`, counted in plain ones, and `final_steps` are what fine-tuning and the recipe ask for themselves; of
-    `copies` the teacher is asked anew while a student is distilled. A method that has a supernet teaches it in the
-    stage `prepared`, at so many times the teacher's work a step; `candidates` is what it tries in an episode, if it
-    says so, and `taught` whether each is for itself, or else judged, or `foretold`. One that learns, which has `learnt`
-    something beforehand or not, has fewer episodes for what it learnt something for. `shares` are the budgets' of the
-    teacher's time, where they are not those of the milliseconds that are trained.
+    `copies` the teacher is asked anew while a student is distilled, and `beside` students in every step. A method that
+    has a supernet teaches it in the stage `prepared`, at so many times the teacher's work a step; `candidates` is what
+    it tries in an episode, if it says so, and `taught` whether each is for itself, or else judged, or `foretold`. One
+    that learns, which has `learnt` something beforehand or not, has fewer episodes for what it learnt something for.
+    `shares` are the budgets' of the teacher's time, where they are not those of the milliseconds that are trained.
     """
-    asking = step_seconds(teacher_ms, workload, tokens, batch_size) / FORWARDS if copies else 0.0
+    asking = step_seconds(teacher_ms, workload, tokens, batch_size) / FORWARDS if copies or beside else 0.0
     planned_step = step_seconds(teacher_ms, workload, tokens, batch_size)
     planned = {"teacher": teacher_steps * planned_step}
     if prepared:
@@ -87,14 +88,14 @@ def forecast(
     for number, (label, budget_ms) in enumerate(budgets_ms.items()):
         step = step_seconds(min(budget_ms, teacher_ms), workload, tokens, batch_size)
         steps = effort.mini_steps(train_size, batch_size) * (1.0 + JUDGED / 3) if taught else 0.0
-        mini = FORETOLD_SECONDS if foretold else steps * step + CANDIDATE_OVERHEAD
+        mini = FORETOLD_SECONDS if foretold else steps * (step + (asking if beside else 0.0)) + CANDIDATE_OVERHEAD
         has_learnt = learnt is not None and not foretold and (learnt or number)
         episodes = effort.further_episodes if has_learnt else effort.episodes
         trials = episodes * (candidates or effort.candidates)
         planned[f"{label} search"] = trials * mini + (CLASSROOM_SECONDS if number == 0 else 0.0)
         planned[f"{label} finalists"] = FINALISTS_SECONDS
         share = shares[label] if shares else min(1.0, budget_ms / teacher_ms)
-        full_steps = effort.full_steps(final_steps, share)
+        full_steps = effort.full_steps(final_steps, share, beside)
         planned[f"{label} distillation"] = effort.distilled * full_steps * (step + asking)
         planned[f"{label} export"] = EXPORT_SECONDS
     return Forecast(planned)

@@ -62,6 +62,8 @@ class Ground:
     """The teacher's shape, or that of the copy that students are cut from."""
     teacher_fitted: bool
     """Whether the teacher answers with the task's labels already, so that it will not be fine-tuned."""
+    examples: int
+    """Texts to learn from, or a language model's blocks of them."""
     mean_tokens: float
     profile: Profile
     target: str
@@ -159,6 +161,7 @@ def lay_ground(
         head=head,
         teacher_spec=shape,
         teacher_fitted=fitted_order(teacher.found, task) is not None,
+        examples=len(lengths),
         mean_tokens=float(lengths.mean()),
         profile=found,
         target=target,

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from distill.recipe_file import RECIPES
 from distill.supernet import teach_supernet
 from distill.supernet_lesson import Parts
 from nas.context import Context
@@ -38,7 +37,7 @@ def supernet(context: Context) -> dict[str, Any]:
         context.teacher,
         context.ground.task,
         parts,
-        RECIPES[context.method.recipe],
+        context.method_recipe,
         context.supernet,
         steps=steps,
         sampling=context.method.sampling,

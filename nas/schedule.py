@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from math import ceil
 
-from distill.recipe import Optimization
+from distill.kinds import KINDS, LanguageModel
+from distill.recipe import Optimization, Recipe
 from distill.teachers import fine_tuning
 from runs.registry import Registry
 from students.spec import HeadKind
@@ -33,6 +34,9 @@ class Effort:
     """Optimizer steps of a method's supernet."""
     final_work: float | None = None
     """Most of a full distillation, in steps of a student as slow as its teacher; None: as many as the recipe says."""
+    blocks: int | None = None
+    """Most blocks of text that a language model learns from in a step, where the recipe has more: one asks for as many
+    words as a batch of texts has labels many times over. None: as many as the recipe has."""
     moved_words: bool = True
     """Whether the teacher is fitted to words moved to where its loss grows as well, which doubles its steps."""
     pool_size: int = 20_000
@@ -51,19 +55,33 @@ class Effort:
 
     def fitting(self, kind: HeadKind) -> Optimization:
         """How the teacher of a task of this kind is fitted, if it is not yet."""
-        usual = fine_tuning(kind)
+        usual = self._in_blocks(fine_tuning(kind), kind)
         return usual if self.moved_words else replace(usual, adversarial=0.0)
 
-    def full_steps(self, own: int, share: float) -> int:
+    def recipe(self, recipe: Recipe, kind: HeadKind) -> Recipe:
+        """A method's recipe as a search of this effort has it for a task of this kind."""
+        return replace(recipe, optimization=self._in_blocks(recipe.optimization, kind))
+
+    def _in_blocks(self, usual: Optimization, kind: HeadKind) -> Optimization:
+        if self.blocks is None or not isinstance(KINDS[kind], LanguageModel):
+            return usual
+        return replace(usual, batch_size=min(self.blocks, usual.batch_size), accumulate=1)
+
+    def full_steps(self, own: int, share: float, beside: bool = False) -> int:
         """Optimizer steps of a full distillation within `share` of the teacher's time, of the recipe's `own` at most.
 
-        A small student has more to learn anew, and learns faster: each budget takes about as long.
+        A small student has more to learn anew, and learns faster: each budget takes about as long. `beside` it a
+        teacher answers anew in every step, whose time is its as well.
         """
-        return own if self.final_work is None else min(own, round(self.final_work / max(share, LEAST_SHARE)))
+        work = max(share, LEAST_SHARE) + (ANSWERING if beside else 0.0)
+        return own if self.final_work is None else min(own, round(self.final_work / work))
 
 
 LEAST_SHARE = 1 / 7
 """Of the teacher's time: a step of a smaller student is not much faster, since gradients of the words cost as much."""
+
+ANSWERING = 1 / 3
+"""Of a step of the teacher's own: what answering alone takes."""
 
 
 def shortened(episodes: int) -> float:
@@ -83,6 +101,7 @@ for _effort in (
         distilled=1,
         supernet_steps=250,
         final_work=300,
+        blocks=8,
         moved_words=False,
         exploration_step=shortened(4),
     ),
@@ -96,6 +115,7 @@ for _effort in (
         finalists=6,
         distilled=2,
         supernet_steps=2000,
+        blocks=8,
         exploration_step=shortened(8),
     ),
     # docs/methods.md, second-hand there: 15 x 20 candidates, a 30 % subset, 4-5 epochs, the top 3 distilled.

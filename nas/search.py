@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from distill.kinds import KINDS, LanguageModel
 from distill.recipe_file import RECIPES
 from distill.teachers import prepare_teacher
 from nas.budget import Budget
@@ -222,17 +223,17 @@ def _head_ms(ground: Ground) -> float:
 
 
 def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
-    method = METHODS[settings.method]
-    recipe = RECIPES[method.recipe]
+    method, effort, kind = METHODS[settings.method], EFFORTS[settings.effort], ground.task.kind
+    recipe = effort.recipe(RECIPES[method.recipe], kind)
     optimization = recipe.optimization
-    fitting = EFFORTS[settings.effort].fitting(ground.task.kind)
-    size = len(ground.task.train), len(ground.task.label_names)
+    fitting = effort.fitting(kind)
+    size = ground.examples, len(ground.task.label_names)
     return forecast(
-        EFFORTS[settings.effort],
+        effort,
         ground.workload,
         {budget.label: budget.latency_ms + _head_ms(ground) for budget in ground.budgets},
         teacher_ms=float(ground.profile.predictor.predict([ground.teacher_spec], ground.workload)[0]),
-        candidates=tried_at_once(method, EFFORTS[settings.effort], len(ground.scorings)),
+        candidates=tried_at_once(method, effort, len(ground.scorings)),
         prepared=_preparing(method, ground),
         teacher_steps=0 if ground.teacher_fitted else round(fitting.work * fitting.steps(*size)),
         final_steps=optimization.steps(*size),
@@ -240,6 +241,7 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         tokens=ground.mean_tokens,
         batch_size=optimization.examples_per_step,
         copies=recipe.augment > 0,
+        beside=isinstance(KINDS[kind], LanguageModel),
         learnt=None if not method.learns else bool(ground.earlier_trials),
         taught=method.teaches,
         foretold=method.foretells,

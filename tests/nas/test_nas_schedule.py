@@ -71,6 +71,26 @@ def test_smaller_students_learn_for_longer_and_none_for_longer_than_the_recipe()
     assert EFFORTS["paper"].full_steps(1095, 0.1) == 1095
 
 
+def test_a_teacher_that_answers_in_every_step_takes_time_from_its_students() -> None:
+    quick = EFFORTS["quick"]
+    assert [quick.full_steps(9999, share, beside=True) for share in (1.0, 1 / 7, 0.01)] == [225, 630, 630]
+    assert EFFORTS["paper"].full_steps(1095, 0.1, beside=True) == 1095
+
+
+def test_language_models_learn_from_few_blocks_in_a_step() -> None:
+    recipe = RECIPES["default"]
+    for name in ("quick", "standard"):
+        effort = EFFORTS[name]
+        mine = effort.recipe(recipe, "masked-lm")
+        assert mine.optimization.examples_per_step == effort.fitting("masked-lm").examples_per_step == effort.blocks
+        assert replace(mine, optimization=recipe.optimization) == recipe
+        assert effort.recipe(recipe, "classification") == recipe
+        assert effort.fitting("classification").batch_size == 32
+    few = replace(recipe, optimization=replace(recipe.optimization, batch_size=4))
+    assert EFFORTS["quick"].recipe(few, "masked-lm") == few
+    assert EFFORTS["paper"].recipe(recipe, "masked-lm") == recipe
+
+
 @pytest.mark.parametrize("name", METHODS.names())
 class TestMethodContract:
     def test_every_part_is_registered(self, name: str) -> None:
