@@ -150,11 +150,12 @@ def measuring_beside_teacher(context: Context, budget: Budget) -> Iterator[Measu
     """Measures specs as the delivered student will be: beside the teacher, which empties the caches of small ones and
     tells how fast the machine is just then.
 
-    A fast moment is no fast student: one that would use up the whole budget at the pace the teacher had when the search
-    began counts as slower than clocked. Up to there the clock is believed, since a machine's pace changes slowly. Specs
-    may have been measured before, in another batch: that was another moment.
+    A fast moment is no fast student: one that would use up the whole budget at the teacher's usual pace counts as
+    slower than clocked. Up to there the clock is believed, since a machine's pace changes slowly. Specs may have been
+    measured before, in another batch: that was another moment.
     """
     kept = 1.0 - margin_on(context.ground.scoring(budget).disturbance)
+    usual_ms = context.usual_teacher_ms(budget.workload.precision)
 
     def measure(specs: Sequence[StudentSpec]) -> list[float]:
         batch = " and ".join(item_key(spec) for spec in specs)
@@ -162,7 +163,7 @@ def measuring_beside_teacher(context: Context, budget: Budget) -> Iterator[Measu
         beside = f"teacher beside {batch}"
         items: dict[str, Item] = {**dict(zip(keys, specs, strict=True)), beside: context.teacher_item}
         timed = context.time(items, budget.workload, crew=crew)
-        slower = max(1.0, kept * context.teacher_ms[budget.workload.precision] / timed[beside].p50_ms)
+        slower = max(1.0, kept * usual_ms / timed[beside].p50_ms)
         return [
             inf if _too_heavy(context, budget, spec) else timed[key].p50_ms * slower
             for spec, key in zip(specs, keys, strict=True)

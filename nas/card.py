@@ -32,8 +32,7 @@ def model_card(verdict: dict[str, Any]) -> str:
     if latency["discarded_ms"]:
         earlier = " and ".join(f"{student:.2f} and {teacher:.2f} ms" for student, teacher in latency["discarded_ms"])
         waited = (
-            f" Timed again after a while, because the machine had slowed since the search began: student and teacher "
-            f"took {earlier} before."
+            f" Timed again after a while, because the machine had slowed: student and teacher took {earlier} before."
         )
     layers = [
         f"| {number} | {layer.type} | {_numbers(layer)} | {layer.ffn_width} | {layer.activation} |"

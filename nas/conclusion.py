@@ -52,6 +52,8 @@ def conclude(
     if used_as_encoder(task.kind):
         # Every number of every hidden state is compared: some texts are enough, and all would fill the memory.
         texts = texts[:: -(-len(texts) // ENCODED_TEXTS)]
+    # Those of like length share a batch, which is then filled up with little.
+    texts = sorted(texts, key=lambda text: len("".join(text)))
     parities = _parities(folder, forms, text_batches(tokenizer, texts, maximum_length=longest))
     timed = _file_times(context, budget, delivered, forms)
     files = [

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from devices.measurement import Measurement
 from devices.store import SampleStore
@@ -31,6 +32,8 @@ STORE_FILE = "measurements.sqlite"
 RESULTS = "students"
 WORK = "work"
 SUPERNET = "supernet"
+SHIPPED = "shipped"
+"""In the name of each stage that measures a student as it is to be used, its teacher beside it."""
 TEACHER_USED = "teacher"
 """Folder in `WORK` of what a teacher is used as."""
 
@@ -102,6 +105,16 @@ class Context:
     def teacher_item(self) -> Item:
         """The teacher as it is timed beside its students."""
         return used_teacher(self.run, self.teacher)
+
+    def usual_teacher_ms(self, precision: str) -> float:
+        """What the teacher usually takes: the median of when the search began and of each student shipped since.
+
+        A machine that was disturbed just as a search began must not make every later moment look like a fast one.
+        """
+        shipped = [self.run.result(stage) for stage in self.run.stages() if f" {SHIPPED} " in stage]
+        teachers = [found["measured"]["teacher"] for found in shipped if found is not None]
+        later = [float(one["p50_ms"]) for one in teachers if one["workload"]["precision"] == precision]
+        return median([self.teacher_ms[precision], *later])
 
     @contextmanager
     def store(self) -> Iterator[SampleStore]:

@@ -19,7 +19,7 @@ from export.memory import memory_bytes
 from export.student import export_student
 from nas.budget import Budget
 from nas.candidates import finalists_of, further_finalists
-from nas.context import Context
+from nas.context import SHIPPED, Context
 from nas.cut import lighter, lighter_stage
 from nas.finalists import Finalist
 from nas.full_distillation import distillation_stage, distilled
@@ -140,7 +140,7 @@ def _heavy(context: Context, budget: Budget, delivered: Delivered) -> str:
 
 def export_stage(budget: Budget, finalist: Finalist) -> str:
     """Name of the stage in which a finalist is exported and measured once more."""
-    return f"{budget.label} shipped {item_key(finalist.candidate.spec)}"
+    return f"{budget.label} {SHIPPED} {item_key(finalist.candidate.spec)}"
 
 
 def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
@@ -180,8 +180,8 @@ def _shipped(context: Context, budget: Budget, finalist: Finalist) -> Delivered:
 def timed_as_shipped(context: Context, budget: Budget, items: dict[str, Item], waits: int = WAITS) -> Timed:
     """Measurements of the `student` among the items, of its `teacher` and of what stands beside them.
 
-    The teacher says whether it is the machine that has slowed since the search began: if it has, and the student would
-    keep the budget at the pace of then, the machine is waited for and all are timed anew, `waits` times at most. A
+    The teacher says whether it is the machine that has slowed: if it has, and the student would keep the budget at the
+    usual pace, the machine is waited for and all are timed anew, `waits` times at most. A
     student that is over by 5 % at most after that is timed over twice as many processes, the first ones counted in.
     """
     mark, label = item_key(items["student"]), budget.label
@@ -193,15 +193,16 @@ def timed_as_shipped(context: Context, budget: Budget, items: dict[str, Item], w
         timed = context.time({keys[name]: item for name, item in items.items()}, budget.workload, times)
         return Timed({name: timed[key] for name, key in keys.items()}, discarded_ms)
 
+    usual_ms = context.usual_teacher_ms(budget.workload.precision)
     timed = time_all([])
     while len(timed.discarded_ms) < waits:
         student_ms, teacher_ms = timed.both_ms
-        slowed = teacher_ms / context.teacher_ms[budget.workload.precision]
+        slowed = teacher_ms / usual_ms
         # What slows a teacher slows a small student by up to twice as much.
         if slowed < SLOWED or not budget.latency_ms < student_ms <= slowed**2 * budget.latency_ms:
             break
         context.progress.say(
-            f"{label}: measured {student_ms:.2f} ms, but the machine has slowed since the search began, its teacher by "
+            f"{label}: measured {student_ms:.2f} ms, but the machine has slowed, its teacher by "
             f"{100 * (slowed - 1):.0f} %; timing all again in {WAIT_SECONDS:.0f} s"
         )
         time.sleep(WAIT_SECONDS)

@@ -1,7 +1,7 @@
 """What stands between search and verdict: counts in bulk, the forecast, and going on when a measurement disappoints."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -139,6 +139,15 @@ def test_when_nothing_keeps_the_budget_the_last_is_delivered_as_it_is(tmp_path: 
     assert delivered.finalist == everyone[1] and not BUDGET.holds(delivered.student)
 
 
+def test_what_a_teacher_usually_takes_is_learnt_from_every_student_shipped(tmp_path: Path) -> None:
+    with open_run(tmp_path, "search", {}) as run:
+        context = cast(Context, SimpleNamespace(run=run, teacher_ms={"fp32": 33.0, "int8": 12.0}))
+        assert Context.usual_teacher_ms(context, "fp32") == 33.0
+        stored(run, finalists(2), [5.0] * 2, [0.8] * 2)
+        assert Context.usual_teacher_ms(context, "fp32") == 30.0
+        assert Context.usual_teacher_ms(context, "int8") == 12.0
+
+
 @dataclass(frozen=True)
 class PlayedClock:
     """A target's clock is played: each try finds the next student's and teacher's milliseconds, and twice as many
@@ -149,7 +158,9 @@ class PlayedClock:
     """(number of the try, how often as many processes as usual) of each call."""
 
     progress: Progress = Progress(quiet=True)
-    teacher_ms: Mapping[str, float] = field(default_factory=lambda: {"fp32": 30.0})
+
+    def usual_teacher_ms(self, precision: str) -> float:
+        return {"fp32": 30.0}[precision]
 
     def time(self, items: dict[str, Any], workload: Workload, times: int = 1) -> dict[str, Measurement]:
         again = next(iter(items)).rpartition("again after ")[2]

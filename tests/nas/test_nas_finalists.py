@@ -156,7 +156,7 @@ def test_one_disturbed_measurement_does_not_end_it() -> None:
 
 @pytest.mark.parametrize(("pace", "counted"), [(0.7, LIMIT), (0.96, LIMIT), (0.99, 0.99), (1.2, 1.2)])
 def test_a_fast_moment_is_no_room(tmp_path: Path, pace: float, counted: float) -> None:
-    """The budget is kept at the teacher's first pace as well; what is stored under a key is never of another batch."""
+    """The budget is kept at the teacher's usual pace as well; what is stored under a key is never of another batch."""
     kept: dict[str, Measurement] = {}
     device, before, teacher = Device(pace), small_one(), Checkpoint(tmp_path)
 
@@ -172,7 +172,7 @@ def test_a_fast_moment_is_no_room(tmp_path: Path, pace: float, counted: float) -
     scoring = SimpleNamespace(limits=Limits(), disturbance=Disturbance())
     ground = SimpleNamespace(scoring=lambda budget: scoring)
     context = SimpleNamespace(
-        time=time, ground=ground, teacher_item=teacher, teacher_ms={"fp32": 27.0}, crew=nullcontext
+        time=time, ground=ground, teacher_item=teacher, usual_teacher_ms={"fp32": 27.0}.get, crew=nullcontext
     )
     with measuring_beside_teacher(context, BUDGET) as measure:  # type: ignore[arg-type]
         after = fill(before, BUDGET, measure, larger)

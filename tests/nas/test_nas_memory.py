@@ -106,7 +106,7 @@ def test_one_that_takes_too_much_is_over_every_budget(
     context = SimpleNamespace(
         ground=ground,
         teacher_item=Checkpoint(tmp_path),
-        teacher_ms={SHORT.precision: 3.0},
+        usual_teacher_ms={SHORT.precision: 3.0}.get,
         time=lambda items, workload, crew: dict.fromkeys(items, timed),
         crew=nullcontext,
     )
