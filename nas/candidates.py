@@ -11,8 +11,9 @@ import numpy as np
 from devices.target import open_target
 from distill.mini import ask_beforehand
 from export.items import Item, item_key
+from nas.additive import Additive, additive_from_json
 from nas.budget import Budget
-from nas.context import STUDY_FILE, Context
+from nas.context import PREPARED, STUDY_FILE, Context
 from nas.controllers import CONTROLLERS, Problem
 from nas.earlier_trials import trials_before
 from nas.filling import fill
@@ -39,6 +40,7 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
         effort.pool_size,
         exploration_step=effort.exploration_step,
         parameters=members.parameters,
+        additive=_additive(context),
     )
     controller = CONTROLLERS[method.controller](problem, context.settings.seed)
     if controller.learns:
@@ -66,6 +68,12 @@ def try_candidates(context: Context, budget: Budget) -> dict[str, Any]:
         f"{budget.label}: tried {len(tried)} candidates; the best reward is {best.reward:.4f} (trial {best.number})"
     )
     return {"trials": [asdict(trial) for trial in tried], "episodes": controller.report()}
+
+
+def _additive(context: Context) -> Additive | None:
+    """What the method's preparation found that parts lose, if it looked for that."""
+    tables = (context.run.result(PREPARED) or {}).get("tables")
+    return None if tables is None else additive_from_json(context.ground.members.space, tables)
 
 
 def _how(context: Context) -> str:

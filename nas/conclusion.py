@@ -10,7 +10,7 @@ from distill.evaluation import evaluate
 from export.verify import Batch, Parity, compare, run_graph, run_model, text_batches
 from nas.budget import Budget
 from nas.card import CARD_FILE, model_card
-from nas.context import Context
+from nas.context import PREPARED, Context
 from nas.delivery import FILES_TARGET, Delivered, delivered_forms, graph_files, target_file
 from nas.device import time_items
 from nas.finalists import Finalist
@@ -112,8 +112,9 @@ def _parities(folder: Path, files: Iterable[str], batches: Sequence[Batch]) -> d
 
 def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, float]:
     """What really ran: episodes, candidates over all of them; steps and subset of each mini-distillation, and how many
-    times its recipe's learning rate it had, where that is not once; steps of a supernet; steps of a full distillation;
-    how many candidates of earlier searches it learnt from; the steps that a student which was cut was taught on for.
+    times its recipe's learning rate it had, where that is not once; steps of a supernet; parts that were replaced;
+    steps of a full distillation; how many candidates of earlier searches it learnt from; the steps that a student which
+    was cut was taught on for.
     """
     searched = context.run.result(f"{budget.label} search")
     assert searched is not None
@@ -129,6 +130,8 @@ def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, 
         found |= {"final_steps": context.full_steps(budget), "cut_steps": taught["steps"]}
     if context.supernet is not None:
         found["supernet_steps"] = context.effort.supernet_steps
+    if parts := (context.run.result(PREPARED) or {}).get("parts"):
+        found["parts"] = parts
     if learnt := sum(len(trials.rewards) for trials in context.ground.earlier_trials):
         found["learnt_from"] = learnt
     if context.method.teaches:

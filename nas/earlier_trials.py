@@ -50,7 +50,7 @@ def read_trials(settings: SearchSettings, data: str) -> tuple[EarlierTrials, ...
     Raises `UserError` for a run of another kind, of other data, of another space, without any candidate, or whose own
     candidates were foretold.
     """
-    chosen = space(settings.space)
+    chosen = space(settings.space_name)
     folders = dict.fromkeys(Path(folder).absolute() for folder in settings.learn_from)
     return tuple(trials for folder in folders for trials in _of_run(folder, chosen, data))
 

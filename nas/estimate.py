@@ -74,17 +74,17 @@ def forecast(
 
     `teacher_steps`, counted in plain ones, and `final_steps` are what fine-tuning and the recipe ask for themselves; of
     `copies` the teacher is asked anew while a student is distilled, and `beside` students in every step. A method that
-    has a supernet teaches it in the stage `prepared`, at so many times the teacher's work a step; `candidates` is what
-    it tries in an episode, if it says so, and `taught` whether each is for itself, or else judged, or `foretold`. One
-    that learns, which has `learnt` something beforehand or not, has fewer episodes for what it learnt something for.
+    prepares something does so in the stage `prepared`, for as long as so many of the teacher's steps; `candidates` is
+    what it tries in an episode, if it says so, and `taught` whether each is for itself, or judged, or `foretold`.
+    One that learns, which has `learnt` something beforehand or not, has fewer episodes where it learnt something.
     `shares` are the budgets' of the teacher's time, where they are not those of the milliseconds that are trained.
     """
     asking = step_seconds(teacher_ms, workload, tokens, batch_size) / FORWARDS if copies or beside else 0.0
     planned_step = step_seconds(teacher_ms, workload, tokens, batch_size)
     planned = {"teacher": teacher_steps * planned_step}
     if prepared:
-        stage, times = prepared
-        planned[stage] = effort.supernet_steps * times * planned_step
+        stage, teacher_steps_long = prepared
+        planned[stage] = teacher_steps_long * planned_step
     for number, (label, budget_ms) in enumerate(budgets_ms.items()):
         step = step_seconds(min(budget_ms, teacher_ms), workload, tokens, batch_size)
         steps = effort.mini_steps(train_size, batch_size) * (1.0 + JUDGED / 3) if taught else 0.0

@@ -144,7 +144,7 @@ def lay_ground(
     found, target = device_profile(profile or settings.profile, settings.target, workload, progress, precisions)
     seconds = perf_counter() - start
     head = kind.head_for(task.label_names)
-    members = Members(space(settings.space), **asdict(inputs), head=used_head(head))
+    members = Members(space(settings.space_name), **asdict(inputs), head=used_head(head))
     assert teacher.cut_from is not None
     shape = replace(teacher.cut_from, head=head)
     _require_cuttable(teacher.found.name, shape, members.space)
@@ -246,7 +246,7 @@ def _require_feasible(
         progress.say("timing the fastest possible student, for the prediction says that no student fits")
         return time_items({"fastest": spec}, target, scoring.workload, settings.seed, progress)["fastest"].p50_ms
 
-    require_feasible([budget], scoring.fastest(settings.seed), measure, target, settings.space)
+    require_feasible([budget], scoring.fastest(settings.seed), measure, target, settings.space_name)
 
 
 def _looked_at(source: str | None, task: Task, recipe: Recipe, progress: Progress) -> Looked:

@@ -27,6 +27,8 @@ class Method:
     """Which parts of a supernet learn in a step (`distill.supernet_lesson`)."""
     candidates: int | None = None
     """Tried in each episode; None: as many as the effort says."""
+    space: str = "hybrid"
+    """Searched where nobody says which."""
     rule: str = "none"
     """Which members of the space are tried at all."""
     reward: Reward = field(default_factory=Reward)
@@ -81,6 +83,8 @@ for _method in (
     # Parts go on from the supernet for a few steps, in which they part ways, before they are judged.
     Method("autotinybert-steps", controller="evolution", preparation="supernet"),
     Method("evolution", controller="evolution"),
+    # Which parts lose least together, by what each loses alone.
+    Method("integer-programming", "integer-programming", preparation="replaced-parts", space="pruning"),
     # Nothing is trained for a candidate, so that many can be asked for.
     Method("learned", controller="evolution", proxy=LEARNED, candidates=100),
     Method("local", controller="local"),

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from distill.mini import ask_beforehand, untaught
 from distill.supernet import teach_supernet
 from distill.supernet_lesson import Parts
+from nas.additive import Additive, Skeleton, largest, loss_table, parts_to_try, replaced, skeletons
 from nas.context import Context
 from nas.members import Members
 from runs.registry import Registry
+from students.codes import Codes
 from students.space_file import choices_hash
 from students.spec import StudentSpec
 
@@ -45,6 +48,39 @@ def supernet(context: Context) -> dict[str, Any]:
         progress=context.progress,
     )
     return {"steps": steps, "parameters": parts.supernet.parameters()}
+
+
+@PREPARATIONS.register("replaced-parts")
+def replaced_parts(context: Context) -> dict[str, Any]:
+    """What every choice for a single layer loses, at the recipe's start; each skeleton is stored as it is done."""
+    space, tryout = context.ground.members.space, context.tryout
+    ask_beforehand(tryout.teacher, tryout.task, tryout.recipe, context.progress)
+    tried = {one: parts_to_try(space, one, context.effort.replaced) for one in skeletons(space)}
+    done = [one for one in tried if context.run.result(_replaced_stage(one))]
+    tables = {}
+    work = {one: 1 + len(parts) for one, parts in tried.items()}
+    with context.progress.task("replacing parts", sum(work.values()), sum(work[one] for one in done)) as task:
+
+        def loss(codes: Codes) -> float:
+            (spec,) = context.ground.members.specs(codes[None])
+            score = untaught(context.taught(spec), tryout.teacher, tryout.task, tryout.recipe, tryout.seed)
+            task.advance()
+            return score.kl
+
+        def replace_parts(skeleton: Skeleton) -> dict[str, Any]:
+            whole = loss(largest(space, skeleton))
+            losses = [[*part, loss(replaced(space, skeleton, part))] for part in tried[skeleton]]
+            return {"whole": whole, "losses": losses}
+
+        for skeleton in tried:
+            found = context.run.stage(_replaced_stage(skeleton), partial(replace_parts, skeleton))
+            losses = {(slot, what, width): loss for slot, what, width, loss in found["losses"]}
+            tables[skeleton] = loss_table(space, skeleton, found["whole"], losses)
+    return {"parts": sum(map(len, tried.values())), "tables": Additive(space, tables).to_json()}
+
+
+def _replaced_stage(skeleton: Skeleton) -> str:
+    return "parts of " + "-".join(map(str, skeleton))
 
 
 def parts_of_space(members: Members) -> Parts:

@@ -32,6 +32,8 @@ class Effort:
     epochs: float = 0.0
     supernet_steps: int = 0
     """Optimizer steps of a method's supernet."""
+    replaced: int = 1000
+    """Most widths that are tried for every attention and feed-forward of a skeleton (`nas.additive`)."""
     final_work: float | None = None
     """Most of a full distillation, in steps of a student as slow as its teacher; None: as many as the recipe says."""
     blocks: int | None = None
@@ -100,6 +102,7 @@ for _effort in (
         finalists=3,
         distilled=1,
         supernet_steps=250,
+        replaced=4,
         final_work=300,
         blocks=8,
         moved_words=False,
@@ -115,6 +118,7 @@ for _effort in (
         finalists=6,
         distilled=2,
         supernet_steps=2000,
+        replaced=8,
         blocks=8,
         exploration_step=shortened(8),
     ),

@@ -9,11 +9,12 @@ from typing import Any
 from distill.kinds import KINDS, LanguageModel
 from distill.recipe_file import RECIPES
 from distill.teachers import prepare_teacher
+from nas.additive import parts_to_try, skeletons
 from nas.budget import Budget
 from nas.candidates import finalists_of, time_finalists, try_candidates
 from nas.choice import choose
 from nas.conclusion import baselines_on_test, conclude
-from nas.context import RESULTS, WORK, Context, tried_at_once, used_teacher
+from nas.context import PREPARED, RESULTS, WORK, Context, tried_at_once, used_teacher
 from nas.cut import lighter_stage
 from nas.delivery import Delivered, deliver, export_stage
 from nas.device import time_items
@@ -26,7 +27,7 @@ from nas.memory import MemoryModel, memory_model_from_json
 from nas.methods import METHODS, Method
 from nas.preparations import PREPARATIONS
 from nas.report import REPORT_FILE, write_report
-from nas.schedule import EFFORTS
+from nas.schedule import ANSWERING, EFFORTS, Effort
 from nas.settings import SearchSettings as SearchSettings
 from nas.supernet_work import supernet_work
 from nas.use import used_head
@@ -34,9 +35,6 @@ from runs.errors import UserError
 from runs.folder import RunFolder, open_run
 from runs.progress import Progress
 from students.space_file import choices_hash
-
-PREPARED = "supernet"
-"""The stage of a method's preparation, which all budgets share."""
 
 MEMORY = "memory"
 
@@ -84,7 +82,7 @@ def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: 
     ground = _as_begun(run, ground)
     plan = _forecast(settings, ground)
     names = " and ".join(budget.label for budget in ground.budgets)
-    progress.say(f"searching the space {settings.space} for {names} on {ground.target}: {plan.left({})}")
+    progress.say(f"searching the space {settings.space_name} for {names} on {ground.target}: {plan.left({})}")
     context = _with_teacher(settings, ground, run, progress)
     progress.say(plan.left(_done(run, ground.budgets)))
     run.stage(PREPARED, partial(PREPARATIONS[context.method.preparation], context))
@@ -208,11 +206,16 @@ def _done(run: RunFolder, budgets: tuple[Budget, ...]) -> dict[str, float]:
     return done
 
 
-def _preparing(method: Method, ground: Ground) -> tuple[str, float] | None:
-    """The stage of a method's preparation, and how many times the teacher's work a step of it takes."""
+def _preparing(method: Method, effort: Effort, ground: Ground, batch_size: int) -> tuple[str, float] | None:
+    """The stage of a method's preparation, and how many of the teacher's steps it takes as long as."""
     if method.preparation == "none":
         return None
-    return PREPARED, supernet_work(replace(ground.members, head=ground.head), ground.teacher_spec)
+    if method.preparation == "supernet":
+        times = supernet_work(replace(ground.members, head=ground.head), ground.teacher_spec)
+        return PREPARED, effort.supernet_steps * times
+    space = ground.members.space
+    asked = sum(1 + len(parts_to_try(space, skeleton, effort.replaced)) for skeleton in skeletons(space))
+    return PREPARED, asked * ANSWERING * len(ground.task.validation) / batch_size
 
 
 def _head_ms(ground: Ground) -> float:
@@ -234,7 +237,7 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         {budget.label: budget.latency_ms + _head_ms(ground) for budget in ground.budgets},
         teacher_ms=float(ground.profile.predictor.predict([ground.teacher_spec], ground.workload)[0]),
         candidates=tried_at_once(method, effort, len(ground.scorings)),
-        prepared=_preparing(method, ground),
+        prepared=_preparing(method, effort, ground, optimization.examples_per_step),
         teacher_steps=0 if ground.teacher_fitted else round(fitting.work * fitting.steps(*size)),
         final_steps=optimization.steps(*size),
         train_size=size[0],

@@ -9,6 +9,7 @@ import devices.targets  # noqa: F401  (fills the registry)
 import profiler.replay  # noqa: F401  (files the target that needs a profile)
 from devices.target import open_target
 from devices.workload import Workload
+from nas.additive import require_additive
 from nas.budget import Budget
 from nas.limits import MEGABYTE, Limits
 from nas.memory import MemoryModel
@@ -38,7 +39,8 @@ class SearchSettings:
     task: str | None = None
     """Kind of task; None: what the data's columns say."""
     method: str = "ridge"
-    space: str = "hybrid"
+    space: str | None = None
+    """A space by name, or a YAML file; None: the method's."""
     effort: str = "quick"
     learn_from: tuple[Path, ...] = ()
     """Run folders of earlier searches of the same data and space, for a method that learns from them."""
@@ -52,6 +54,11 @@ class SearchSettings:
     sequence_length_auto: bool = False
     precision_auto: bool = False
 
+    @property
+    def space_name(self) -> str:
+        """The space that is searched."""
+        return self.space or METHODS[self.method].space
+
     def check(self) -> None:
         """Raise `UserError` for whatever can be seen to be wrong without loading a model or data."""
         if not self.budgets_ms:
@@ -59,9 +66,11 @@ class SearchSettings:
         labels = [Budget(self.workload, budget).label for budget in self.budgets_ms]
         if len(set(labels)) < len(labels):
             raise UserError(f"--budget-ms is given twice with the same value ({', '.join(labels)}).")
-        method, members, _ = METHODS[self.method], space(self.space), EFFORTS[self.effort]
+        method, members, _ = METHODS[self.method], space(self.space_name), EFFORTS[self.effort]
         if method.preparation == "supernet":
             members.require_one_embedding()
+        if method.preparation == "replaced-parts":
+            require_additive(members)
         self._check_learning()
         if self.max_parameters is not None and self.max_parameters < 1:
             raise UserError(f"--max-parameters is {self.max_parameters}: it must be a whole number of at least 1.")
@@ -112,7 +121,7 @@ class SearchSettings:
             "teacher": self.teacher,
             "data": self.data,
             "method": self.method,
-            "space": self.space,
+            "space": self.space_name,
             "effort": self.effort,
             "max_parameters": self.max_parameters,
             "seed": self.seed,

@@ -156,6 +156,8 @@ def tried_text(schedule: Mapping[str, float]) -> str:
     parts = [f"{schedule['candidates']} candidates in {schedule['episodes']} episodes"]
     if "supernet_steps" in schedule:
         parts.append(f"parts of a supernet that was taught for {schedule['supernet_steps']} steps")
+    if "parts" in schedule:
+        parts.append(f"proposed by what {schedule['parts']} parts lose alone")
     if "steps" in schedule:
         rate = f" at {schedule['rate']:g} times the learning rate" if "rate" in schedule else ""
         parts.append(f"{schedule['steps']} steps each on {100 * schedule['subset']:.0f} % of the training data{rate}")

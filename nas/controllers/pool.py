@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nas.additive import Additive
 from students.space import SearchSpace
 
 Codes = npt.NDArray[np.int64]
@@ -38,6 +39,8 @@ class Problem:
     """By how much the random share of a controller that explores falls from episode to episode."""
     parameters: Callable[[Codes], npt.NDArray[np.float64]] | None = None
     """Codes [n, genes] → weights [n], for a controller that has them as an objective."""
+    additive: Additive | None = None
+    """What parts of members lose, for a controller that adds it up."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from nas.search import search
     [
         ("autotinybert-paper", {"supernet_steps"}, "parts of a supernet that was taught for 4 steps"),
         ("autotinybert-steps", {"supernet_steps", "steps", "subset", "rate"}, "data at 3 times the learning rate"),
+        ("integer-programming", {"parts", "steps", "subset", "rate"}, "proposed by what 24 parts lose alone"),
         ("kd-nas-paper", {"steps", "subset"}, "1 episodes, 4 steps each on 100 % of the training data, seed"),
         ("zero-step", set(), "judged by what they start from"),
     ],

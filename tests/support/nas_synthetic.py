@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from nas.additive import Additive, LossTable, skeletons, slots_of
 from nas.controllers import Problem
 from nas.controllers.pool import Codes, Milliseconds, Scorer
 from students.space import SearchSpace, space
@@ -46,7 +47,24 @@ def quality(members: SearchSpace, codes: Codes) -> npt.NDArray[np.float64]:
     return hidden_width / 384 + 0.03 * depth - 0.15 * (gelu == 0)
 
 
-def problem(budget_ms: float = 6.0, name: str = "hybrid", **changes: float) -> Problem:
-    members = space(name)
+@lru_cache
+def additive_of(members: SearchSpace, some: int = 3) -> Additive:
+    """What parts lose in some skeletons: the less is left, the more, and early layers lose more."""
+    tables = {}
+    every = skeletons(members)
+    for number in np.unique(np.linspace(0, len(every) - 1, some).round().astype(int)):
+        slots, widths = slots_of(members, every[number]), members.qkv_widths[every[number][1]]
+        early = 1.0 / np.arange(1, slots + 1)
+        lost = np.where(widths > 0, 0.3 * (1 - widths / widths.max()) ** 2, np.inf)
+        ffn = np.array(members.choices.ffn)
+        feed_forward = early[:, None] * 0.4 * (1 - ffn / ffn.max()) ** 2
+        tables[every[number]] = LossTable(0.5 / slots, early[:, None, None] * lost, feed_forward)
+    return Additive(members, tables)
+
+
+def problem(
+    budget_ms: float = 6.0, name: str = "hybrid", members: SearchSpace | None = None, **changes: float
+) -> Problem:
+    members = members or space(name)
     settings = {"pool_size": 2000, **changes}
-    return Problem(members, scorer_of(members), budget_ms, **settings)  # type: ignore[arg-type]
+    return Problem(members, scorer_of(members), budget_ms, additive=additive_of(members), **settings)  # type: ignore[arg-type]
