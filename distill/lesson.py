@@ -99,6 +99,10 @@ class Lesson(nn.Module):
         """What learns from a batch: their losses are averaged."""
         return [self.student]
 
+    def _passed_on(self, first: Tensor, answers: Tensor) -> Tensor:
+        """Whose answers the others learn: those of the first of the students, or the teacher's."""
+        return answers
+
     def projection(self, number: int, ours: int, theirs: int) -> nn.Linear:
         """A term's projection from a student's width to a teacher's."""
         found = self.projections[_place(number, ours, theirs)]
@@ -151,15 +155,19 @@ class Lesson(nn.Module):
             asked = "teacher_logits" not in inputs and any(needs_answers(term) for _, term in active)
             teacher = self._teachers_features(inputs, wants, asked)
             answers = teacher.logits if teacher is not None and asked else inputs.get("teacher_logits")
-            totals = []
+            totals: list[Tensor] = []
+            first: Tensor | None = None
             for model in self._students(share_done):
                 student = extract(model, inputs, wants)
+                # The first learns from the teacher in any case.
+                given = answers if first is None or answers is None else self._passed_on(first, answers)
+                first = student.logits.detach() if first is None else first
                 # A part with nothing to learn from still has gradients, all of them 0.
                 total = torch.zeros((), device=student.logits.device) if active else student.logits.sum() * 0.0
                 for number, term in active:
                     objective = objectives[number]
                     if isinstance(objective, AnswerObjective):
-                        loss = objective.loss(self._answers(term, student, answers, inputs["labels"]))
+                        loss = objective.loss(self._answers(term, student, given, inputs["labels"]))
                     else:
                         assert teacher is not None
                         loss = self._layers(objective, self._matches(number, model), student, teacher)

@@ -48,11 +48,12 @@ class Sampling:
     """Which parts learn in a step: `choose` is a function of (parts, how many, generator) to them.
 
     With `apart`, each of several processes (`distill.team`) draws its own for its share of the batch; else all draw the
-    same.
+    same. With `in_place` all but the first learn the answers that the first gives, and not the teacher's.
     """
 
     choose: Choice
     apart: bool = False
+    in_place: bool = False
 
 
 SAMPLINGS: Registry[Sampling] = Registry("sampling")
@@ -72,6 +73,8 @@ def sandwich(parts: Parts, count: int, rng: np.random.Generator) -> Sequence[Stu
 
 SAMPLINGS.register("uniform")(Sampling(uniform))
 SAMPLINGS.register("sandwich")(Sampling(sandwich))
+# As universally slimmable networks do it: the whole learns from the teacher, and its parts from the whole.
+SAMPLINGS.register("in-place")(Sampling(sandwich, in_place=True))
 # What AutoTinyBERT's paper calls batch-wise (docs/methods.md); one process alone draws as `uniform` does.
 SAMPLINGS.register("batch-wise")(Sampling(uniform, apart=True))
 
@@ -116,6 +119,9 @@ class SupernetLesson(Lesson):
         rng = np.random.default_rng([self._seed, step, worker] if worker else [self._seed, step])
         specs = self._sampling.choose(self._parts, self._count, rng)
         return [part_of(self.student, spec) for spec in specs]
+
+    def _passed_on(self, first: Tensor, answers: Tensor) -> Tensor:
+        return first if self._sampling.in_place else answers
 
     def _looked_through(self) -> Sequence[Any]:
         """A part of every depth: together they look at all of the teacher that any part looks at."""

@@ -1,7 +1,7 @@
 """What students lose by their parts: what every choice for one layer costs while the others stay as they are.
 
-The idea is that of ZipLM and Puzzle, as far as their abstracts tell it (docs/methods.md): parts that are replaced one
-at a time say what a student of many such parts is worth, as a sum.
+Parts that are replaced one at a time say, as a sum, what a student of many such parts is worth (docs/methods.md,
+"Integer programming").
 """
 
 from collections.abc import Mapping, Sequence

@@ -89,6 +89,8 @@ for _method in (
     Method("learned", controller="evolution", proxy=LEARNED, candidates=100),
     Method("local", controller="local"),
     Method("nsga2", controller="nsga2"),
+    # Parts of the teacher as it stands, which learn from the whole of it, and a front of them.
+    Method("pruning", "nsga2", "supernet", preparation="supernet", sampling="in-place", candidates=25, space="pruning"),
     Method("random", controller="random"),
     Method("ridge", controller="ridge"),
     # What a candidate starts from is all that it is judged by, so that more can be.

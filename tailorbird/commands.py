@@ -134,14 +134,15 @@ def nas_search(
         str,
         typer.Option(
             help="How to search: ridge, kd-nas, kd-nas-paper, learned, autotinybert, autotinybert-fast, "
-            "autotinybert-paper, autotinybert-steps, integer-programming, zero-step, evolution, local, nsga2 or random."
+            "autotinybert-paper, autotinybert-steps, integer-programming, pruning, zero-step, evolution, local, "
+            "nsga2 or random."
         ),
     ] = "ridge",
     space: Annotated[
         str | None,
         typer.Option(
             help="Which students there are: hybrid, mixed, compact, kd-nas, autotinybert-kd, autotinybert-mlm, "
-            "pruning, or a YAML file. Default: pruning for integer-programming, else hybrid."
+            "pruning, or a YAML file. Default: pruning for integer-programming and pruning, else hybrid."
         ),
     ] = None,
     learn_from: Annotated[

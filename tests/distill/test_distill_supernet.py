@@ -77,6 +77,30 @@ def test_the_loss_is_that_of_the_part_alone(name: str, teacher: Teacher, task: T
     assert supernet.base_model.embeddings.word.weight.grad is not None
 
 
+def test_in_place_the_whole_learns_from_the_teacher_and_parts_from_the_whole(
+    teacher: Teacher, task: Task, parts: Parts
+) -> None:
+    room = classroom(teacher, task)
+    supernet = started(room, parts.supernet)
+    with torch.no_grad():
+        # No longer the teacher itself.
+        supernet.head.classifier.weight.mul_(-1.0)
+    net = SupernetLesson(supernet, RECIPE.terms, None, parts, sampling="in-place", count=3, steps=10)
+    batch = {**room.train.batch(range(8)), "share_done": torch.tensor(0.0)}
+    given = torch.from_numpy(np.array(room.train_logits[:8]))
+    whole, *others = net._students(0.0)
+    own = whole(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"]).logits.detach()
+
+    def loss(model: torch.nn.Module, answers: torch.Tensor) -> torch.Tensor:
+        return Lesson(model, RECIPE.terms, None)(**batch, teacher_logits=answers)["loss"]
+
+    expected = torch.stack([loss(whole, given), *(loss(part, own) for part in others)]).mean()
+    assert len(others) == 2
+    assert net(**batch, teacher_logits=given)["loss"].item() == pytest.approx(expected.item(), rel=1e-3)
+    sandwich = SupernetLesson(supernet, RECIPE.terms, None, parts, sampling="sandwich", count=3, steps=10)
+    assert sandwich(**batch, teacher_logits=given)["loss"].item() != pytest.approx(expected.item(), rel=0.05)
+
+
 def test_parts_follow_from_seed_and_step(teacher: Teacher, task: Task, parts: Parts) -> None:
     room = classroom(teacher, task)
 

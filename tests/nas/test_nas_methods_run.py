@@ -17,6 +17,7 @@ from nas.search import search
         ("autotinybert-steps", {"supernet_steps", "steps", "subset", "rate"}, "data at 3 times the learning rate"),
         ("integer-programming", {"parts", "steps", "subset", "rate"}, "proposed by what 24 parts lose alone"),
         ("kd-nas-paper", {"steps", "subset"}, "1 episodes, 4 steps each on 100 % of the training data, seed"),
+        ("pruning", {"supernet_steps"}, "parts of a supernet that was taught for 4 steps"),
         ("zero-step", set(), "judged by what they start from"),
     ],
 )
