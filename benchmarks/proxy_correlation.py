@@ -72,6 +72,7 @@ class Contender:
 
 CONTENDERS = {
     "refitted start": Contender("zero-step"),
+    "replaced parts, added up": Contender("replaced-parts"),
     "30 steps": Contender("mini-distillation", 30),
     "120 steps": Contender("mini-distillation", 120),
     "160 steps at 3 times the rate": Contender("mini-distillation", 160, rate=3.0),

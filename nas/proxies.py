@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from distill.classroom import classroom
 from distill.mini import MiniScore, mini_distil, untaught
 from distill.recipe import Recipe
 from distill.supernet import judge_part
@@ -18,9 +19,10 @@ from nas.controllers.pool import Codes
 from nas.controllers.shape_features import foretell, shape_features
 from nas.methods import LEARNED
 from nas.reward import normalise
+from runs.errors import UserError
 from runs.registry import Registry
 from students.space import SearchSpace
-from students.spec import StudentSpec
+from students.spec import StudentSpec, TransformerLayer
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,34 @@ def by_start(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
     """Take the divergence from the teacher on validation of what the student starts from."""
     mini = untaught(spec, tryout.teacher, tryout.task, tryout.recipe, tryout.seed)
     return _score(mini, mini.kl)
+
+
+@PROXIES.register("replaced-parts")
+def by_replaced_parts(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
+    """Add up what each layer's attention and feed-forward lose alone, while all others are as large as the teacher's.
+
+    It is what `--method integer-programming` chooses by, asked of one candidate; nothing is trained. Raises `UserError`
+    for layers that are no transformer's.
+    """
+    start = perf_counter()
+    layers = [layer for layer in spec.layers if isinstance(layer, TransformerLayer)]
+    if len(layers) < len(spec.layers):
+        raise UserError("what replaced parts lose adds up for transformer layers alone: choose another proxy.")
+    like = classroom(tryout.teacher, tryout.task).student_form.config.spec_object.layers[0]
+    assert isinstance(like, TransformerLayer)
+    full = [replace(like, activation=layer.activation) for layer in layers]
+
+    def loss(place: int = 0, layer: TransformerLayer = full[0]) -> float:
+        student = replace(spec, layers=(*full[:place], layer, *full[place + 1 :]))
+        return untaught(student, tryout.teacher, tryout.task, tryout.recipe, tryout.seed).kl
+
+    whole = loss()
+    added = 0.0
+    for place, (layer, large) in enumerate(zip(layers, full, strict=True)):
+        for part in (replace(layer, ffn_width=large.ffn_width), replace(large, ffn_width=layer.ffn_width)):
+            added += max(0.0, loss(place, part) - whole)
+    details = {"kl": whole + added, "whole": whole}
+    return ProxyScore(normalise(whole + added), details, round(perf_counter() - start, 3))
 
 
 @PROXIES.register("supernet")

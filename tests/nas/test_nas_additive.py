@@ -3,11 +3,17 @@
 import json
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 from nas_synthetic import additive_of, problem
+from tiny_kinds import write
+from tiny_search import QUIET, SPACE, TRAINING, tiny_search
 
+from distill.recipe_file import RECIPES
+from distill.tasks import load_task
+from distill.teachers import prepare_teacher
 from nas.additive import (
     Additive,
     LossTable,
@@ -20,9 +26,12 @@ from nas.additive import (
     skeletons,
 )
 from nas.controllers.integer_programming import IntegerProgrammingController
+from nas.proxies import PROXIES, Tryout
+from nas.search import search
 from runs.errors import UserError
 from students.space import SearchSpace, space
 from students.space_file import Choices, QkvRule
+from students.spec import FeedForwardLayer
 
 SMALL = SearchSpace(
     "small",
@@ -117,3 +126,28 @@ def test_a_space_that_nothing_adds_up_in_is_refused() -> None:
             require_additive(space(name))
     with pytest.raises(ValueError, match="additive"):
         IntegerProgrammingController(replace(problem(), additive=None), 0)
+
+
+def test_what_a_search_adds_up_is_what_the_proxy_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = replace(
+        tiny_search(tmp_path, monkeypatch, SPACE),
+        data=str(write("classification", tmp_path)),
+        method="integer-programming",
+    )
+    search(settings, QUIET)
+    prepared = json.loads((tmp_path / "run/run.json").read_text())["stages"]["preparation"]["result"]
+    members = space(settings.space_name)
+    additive = additive_from_json(members, prepared["tables"])
+    assert list(additive.tables) == skeletons(members)
+    task = load_task(settings.data, QUIET, None)
+    teacher = prepare_teacher(settings.teacher, task, QUIET, training=TRAINING)
+    tryout = Tryout(teacher, task, RECIPES["default"], 1, 1.0, settings.seed)
+    of = teacher.model().config.spec_object
+    around = {"maximum_positions": of.maximum_positions, "token_types": of.token_types, "head": of.head}
+    codes = members.sample(6, np.random.default_rng(0))
+    for spec, sums in zip(
+        members.decode(codes, vocabulary_size=of.vocabulary_size, **around), additive(codes), strict=True
+    ):
+        assert PROXIES["replaced-parts"](spec, tryout).details["kl"] == pytest.approx(float(sums), abs=1e-4)
+    with pytest.raises(UserError, match="transformer layers alone"):
+        PROXIES["replaced-parts"](replace(spec, layers=(FeedForwardLayer(48),)), tryout)
