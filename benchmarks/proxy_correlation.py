@@ -72,6 +72,7 @@ class Contender:
 
 CONTENDERS = {
     "refitted start": Contender("zero-step"),
+    "weights x components (W-PCA)": Contender("w-pca"),
     "replaced parts, added up": Contender("replaced-parts"),
     "30 steps": Contender("mini-distillation", 30),
     "120 steps": Contender("mini-distillation", 120),

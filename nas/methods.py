@@ -93,6 +93,8 @@ for _method in (
     Method("pruning", "nsga2", "supernet", preparation="supernet", sampling="in-place", candidates=25, space="pruning"),
     Method("random", controller="random"),
     Method("ridge", controller="ridge"),
+    # The training-free form of ELM's search: as docs/methods.md has it, 50 in a generation.
+    Method("w-pca", controller="genetic", proxy="w-pca", candidates=50),
     # What a candidate starts from is all that it is judged by, so that more can be.
     Method("zero-step", controller="evolution", proxy="zero-step", candidates=25),
 ):

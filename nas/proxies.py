@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from distill.classroom import classroom
+from distill.components import principal_components
 from distill.mini import MiniScore, mini_distil, untaught
+from distill.numerics import training_device
 from distill.recipe import Recipe
 from distill.supernet import judge_part
 from distill.tasks import Task
@@ -23,6 +25,12 @@ from runs.errors import UserError
 from runs.registry import Registry
 from students.space import SearchSpace
 from students.spec import StudentSpec, TransformerLayer
+
+COMPONENT_TEXTS = 256
+"""Of the validation split, of which principal components are taken."""
+
+USUAL_WORTH = 1e9
+"""Weights times components of a small student: where losses of the worth are about as far apart as others."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,21 @@ def by_replaced_parts(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
             added += max(0.0, loss(place, part) - whole)
     details = {"kl": whole + added, "whole": whole}
     return ProxyScore(normalise(whole + added), details, round(perf_counter() - start, 3))
+
+
+@PROXIES.register("w-pca")
+def by_components(spec: StudentSpec, tryout: Tryout) -> ProxyScore:
+    """Weights times the principal components of all feed-forwards (W-PCA, docs/methods.md), of what the student starts
+    from on some texts of validation; the more the better, so that the loss falls with it. Nothing is trained."""
+    start = perf_counter()
+    room = classroom(tryout.teacher, tryout.task)
+    student = room.start(spec, tryout.recipe, tryout.seed)
+    torch.nn.Module.to(student, training_device())
+    texts = room.validation.take(np.arange(min(COMPONENT_TEXTS, len(room.validation))))
+    components = sum(principal_components(student, texts).values())
+    worth = float(spec.parameters() * components)
+    details = {"components": float(components), "worth": worth}
+    return ProxyScore(normalise(USUAL_WORTH / max(worth, 1.0)), details, round(perf_counter() - start, 3))
 
 
 @PROXIES.register("supernet")

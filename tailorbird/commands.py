@@ -135,7 +135,7 @@ def nas_search(
         typer.Option(
             help="How to search: ridge, kd-nas, kd-nas-paper, learned, autotinybert, autotinybert-fast, "
             "autotinybert-paper, autotinybert-steps, integer-programming, pruning, zero-step, evolution, local, "
-            "nsga2 or random."
+            "nsga2, w-pca or random."
         ),
     ] = "ridge",
     space: Annotated[

@@ -5,6 +5,7 @@ from nas.controllers.contract import Codes as Codes
 from nas.controllers.contract import Controller as Controller
 from nas.controllers.contract import Problem as Problem
 from nas.controllers.evolution import EvolutionController as EvolutionController
+from nas.controllers.genetic import GeneticController as GeneticController
 from nas.controllers.integer_programming import IntegerProgrammingController as IntegerProgrammingController
 from nas.controllers.kd_nas import KdNasController as KdNasController
 from nas.controllers.local import LocalController as LocalController

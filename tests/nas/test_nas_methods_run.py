@@ -18,6 +18,7 @@ from nas.search import search
         ("integer-programming", {"parts", "steps", "subset", "rate"}, "proposed by what 24 parts lose alone"),
         ("kd-nas-paper", {"steps", "subset"}, "1 episodes, 4 steps each on 100 % of the training data, seed"),
         ("pruning", {"supernet_steps"}, "parts of a supernet that was taught for 4 steps"),
+        ("w-pca", set(), "judged by what they start from"),
         ("zero-step", set(), "judged by what they start from"),
     ],
 )
