@@ -145,6 +145,7 @@ def test_a_profile_of_another_device_is_refused(world, refused, tmp_path, change
     [
         (["nas-search", "--budget-ms", "5", "--method", "kd-nass"], "kd-nas"),
         (["nas-search", "--budget-ms", "5", "--space", "hybird"], "hybrid"),
+        (["nas-search", "--budget-ms", "5", "--method", "integer-programming", "--space", "mixed"], "--space pruning"),
         (["nas-search", "--budget-ms", "5", "--effort", "quik"], "quick"),
         (["nas-search", "--budget-ms", "5", "--sequence-length", "long"], "auto"),
         (["nas-search", "--budget-ms", "5", "--precision", "int7"], "fp16, int8, or auto"),
