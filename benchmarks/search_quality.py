@@ -132,7 +132,7 @@ def searched(setting: Setting, room: Classroom, job: Job, folder: Path) -> dict[
         teacher=str(room.teacher.folder),
         data=setting.data[job.task],
         method=method_of(job.how),
-        space=setting.space,
+        space=space_of(setting.space, job.how),
         effort=effort_of(setting.effort, job.how),
         seed=job.seed,
         output=folder,
@@ -146,6 +146,12 @@ def searched(setting: Setting, room: Classroom, job: Job, folder: Path) -> dict[
         "steps": {"search": trying, "distill": schedule["final_steps"]},
         "candidates": schedule["candidates"],
     }
+
+
+def space_of(name: str, how: str) -> str:
+    """The space that is searched: that of the comparison, but for methods that take the teacher apart."""
+    own = METHODS[method_of(how)].space
+    return name if own == "hybrid" else own
 
 
 def method_of(how: str) -> str:
@@ -242,7 +248,7 @@ def main(
     """Do what is missing, and write the page from all there is."""
     workload = Workload(sequence_length=sequence_length)
     for how, budget in product(method, budget_ms):
-        SearchSettings((budget,), workload, method=method_of(how), space=space, effort=effort).check()
+        SearchSettings((budget,), workload, method=method_of(how), space=space_of(space, how), effort=effort).check()
     _ = [SHAPES[name] for name in shape]
     data = named_folders(tasks)
     setting = Setting(data, teacher, profile.absolute(), workload, space, effort, results / "runs")

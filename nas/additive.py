@@ -4,7 +4,7 @@ Parts that are replaced one at a time say, as a sum, what a student of many such
 "Integer programming").
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,12 @@ from students.space import SearchSpace
 
 Skeleton = tuple[int, ...]
 """The genes of a whole student: depth, hidden width, activation and, where there is a choice, channels of the words."""
+
+USED = 0.8
+"""Share of a budget that the largest member of a skeleton must take for it to be of interest."""
+
+Scorer = Callable[[Codes], tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
+"""As in `nas.controllers.pool`."""
 
 Figures = npt.NDArray[np.float64]
 
@@ -66,12 +72,31 @@ def slots_of(space: SearchSpace, skeleton: Skeleton) -> int:
 
 def largest(space: SearchSpace, skeleton: Skeleton) -> Codes:
     """The code [genes] of the skeleton's largest member: the most channels of queries and neurons in every layer."""
+    return _throughout(space, skeleton, (*_pairs(space, skeleton[1])[-1], len(space.choices.ffn) - 1))
+
+
+def smallest(space: SearchSpace, skeleton: Skeleton) -> Codes:
+    """The code [genes] of its smallest member."""
+    return _throughout(space, skeleton, (*_pairs(space, skeleton[1])[0], 0))
+
+
+def _throughout(space: SearchSpace, skeleton: Skeleton, genes: tuple[int, int, int]) -> Codes:
     code = np.zeros((1, len(space.genes)), dtype=np.int64)
     code[0, : len(skeleton)] = skeleton
-    layers = space.layer_view(code)
-    layers[0, : slots_of(space, skeleton)] = (*_pairs(space, skeleton[1])[-1], len(space.choices.ffn) - 1)
+    space.layer_view(code)[0, : slots_of(space, skeleton)] = genes
     found: Codes = code[0]
     return found
+
+
+def within_reach(space: SearchSpace, scorer: Scorer, budget_ms: float) -> list[Skeleton]:
+    """Those skeletons of which a member may use up a budget in milliseconds: its smallest is no slower, and its largest
+    no faster than what a search asks for at least."""
+    every = skeletons(space)
+    small, large = (np.array([end(space, one) for one in every]) for end in (smallest, largest))
+    (least, _), (most, _) = scorer(small), scorer(large)
+    return [
+        one for one, low, high in zip(every, least, most, strict=True) if low <= budget_ms and high >= USED * budget_ms
+    ]
 
 
 def replaced(space: SearchSpace, skeleton: Skeleton, part: Part) -> Codes:

