@@ -16,5 +16,12 @@ from tailorbird.commands import nas_search
 )
 def test_all_that_there_are_are_named(option: str, before: str, names: list[str]) -> None:
     said = str(get_args(inspect.signature(nas_search).parameters[option].annotation)[1].help)
-    words = said.removeprefix(before).rstrip(".").replace(", or ", ", ").replace(" or ", ", ").split(", ")
+    words = (
+        said.partition(". ")[0]
+        .removeprefix(before)
+        .rstrip(".")
+        .replace(", or ", ", ")
+        .replace(" or ", ", ")
+        .split(", ")
+    )
     assert sorted(word for word in words if not word.startswith("a YAML")) == sorted(names)
