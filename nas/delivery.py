@@ -181,8 +181,8 @@ def timed_as_shipped(context: Context, budget: Budget, items: dict[str, Item], w
     """Measurements of the `student` among the items, of its `teacher` and of what stands beside them.
 
     The teacher says whether it is the machine that has slowed: if it has, and the student would keep the budget at the
-    usual pace, the machine is waited for and all are timed anew, `waits` times at most. A
-    student that is over by 5 % at most after that is timed over twice as many processes, the first ones counted in.
+    usual pace, the machine is waited for and all are timed anew, `waits` times at most. A student that is over by 5 %
+    at most after that is timed over twice as many processes, the first ones counted in.
     """
     mark, label = item_key(items["student"]), budget.label
 
