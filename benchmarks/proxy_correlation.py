@@ -34,10 +34,10 @@ from distill.supernet import teach_supernet
 from distill.tasks import load_task
 from distill.teachers import prepare_teacher
 from nas.members import Members
-from nas.preparations import parts_of_space
 from nas.proxies import PROXIES, Tryout
 from nas.schedule import EFFORTS
 from nas.scoring import Scoring
+from nas.supernet_work import parts_of_space
 from predictor.latency import LatencyPredictor
 from profiler.folder import PREDICTOR_FILE
 from profiler.profile import Profile, load_profile

@@ -48,6 +48,8 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "search_quality"
 PAGE = HERE.parent / "docs" / "benchmarks" / "search.md"
 PROFILE = HERE / "profile"
+IN = " in "
+"""Between a method and a space of its own, where it is not to search that of the comparison."""
 METHODS_COMPARED = ("kd-nas", "random", "ridge", "autotinybert", "evolution", RANDOM_TWICE)
 
 
@@ -149,14 +151,14 @@ def searched(setting: Setting, room: Classroom, job: Job, folder: Path) -> dict[
 
 
 def space_of(name: str, how: str) -> str:
-    """The space that is searched: that of the comparison, but for methods that take the teacher apart."""
+    """The space that is searched: the one it is `METHOD in SPACE` of, a method's own, or that of the comparison."""
     own = METHODS[method_of(how)].space
-    return name if own == "hybrid" else own
+    return how.partition(IN)[2] or (name if own == "hybrid" else own)
 
 
 def method_of(how: str) -> str:
     """The method by which a student is searched for."""
-    return RANDOM if how == RANDOM_TWICE else how
+    return RANDOM if how == RANDOM_TWICE else how.partition(IN)[0]
 
 
 def effort_of(name: str, how: str) -> str:
@@ -232,7 +234,7 @@ def main(
     tasks: Annotated[list[str], typer.Argument(help="NAME=FOLDER for each task: its data, and what results call it.")],
     profile: Annotated[Path, typer.Option(help="Folder of the device profile that latencies are from.")] = PROFILE,
     budget_ms: Annotated[list[float], typer.Option(help="May be repeated.")] = [0.5, 1.0],  # noqa: B006
-    method: Annotated[list[str], typer.Option(help="May be repeated.")] = list(METHODS_COMPARED),  # noqa: B006
+    method: Annotated[list[str], typer.Option(help="Or `METHOD in SPACE`; may be repeated.")] = list(METHODS_COMPARED),  # noqa: B006
     shape: Annotated[list[str], typer.Option(help="Made by hand; may be repeated.")] = list(NAMES),  # noqa: B006
     seeds: int = 3,
     teacher: Annotated[str | None, typer.Option(help="Default: the embedded one.")] = None,

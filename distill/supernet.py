@@ -2,9 +2,10 @@
 
 import shutil
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 
@@ -12,10 +13,11 @@ from distill.classroom import Classroom, classroom
 from distill.course import course
 from distill.examples import Task
 from distill.forms import layers_of
+from distill.growth import Growing, GrowingLesson, some_texts
 from distill.mini import MiniScore, judged
 from distill.numerics import training_device
 from distill.recipe import Recipe
-from distill.supernet_lesson import Parts, SupernetLesson, depth_map, part_of
+from distill.supernet_lesson import Parts, SupernetLesson, part_of
 from distill.teachers import Teacher
 from distill.trainer import train
 from distill.units import Unit, answer_in_numbers, answer_in_unit, learnt_as
@@ -23,11 +25,12 @@ from distill.vocabulary import trained_words
 from runs.errors import UserError
 from runs.files import content_hash, folder_atomic, read_json, remove_leftovers, write_json_atomic
 from runs.progress import Progress
+from students.caps import Caps, caps_from_json
 from students.headed import StudentWithHead
 from students.model import StudentPreTrainedModel, build_student, encoder_of, load_student
 from students.slicing import best_first, slice_student
 from students.spec import StudentSpec
-from students.supernet import of_one_type, places_of, types_held
+from students.supernet import depth_map, of_one_type, places_of, types_held
 
 SCHEMA = 1
 SUPERNET_FILE = "supernet.json"
@@ -69,10 +72,13 @@ def teach_supernet(
     steps: int,
     sampling: str = "sandwich",
     count: int = 3,
+    growing: Growing | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> None:
     """Teach `count` parts at each of `steps` steps by a recipe's terms, and leave the supernet in `output`.
+
+    With `growing` its parts reach further as it learns (`distill.growth`), in the end as far as `caps_of` says.
 
     It starts from the teacher, and learns from the texts without copies. Goes on from a killed run's checkpoints, kept
     beside `output`; what is finished is not taught again. Raises `UserError` where `output` is another supernet, and
@@ -84,6 +90,8 @@ def teach_supernet(
         raise UserError(f"the recipe {recipe.name!r} moves words, which a supernet cannot: take away `adversarial`.")
     made_of = [parts.name, parts.supernet.to_json(), parts.smallest.to_json(), teacher.content_hash, task.content_hash]
     settings = [SCHEMA, *made_of, recipe.to_json(), steps, sampling, count, seed, *learnt_as(task)]
+    if growing is not None:
+        settings.append(growing.to_json())
     identity, work = content_hash(settings, 16), output.with_name(f".{output.name}.training")
     remove_leftovers(output)
     if (output / SUPERNET_FILE).is_file():
@@ -96,7 +104,8 @@ def teach_supernet(
     taken = course(room, recipe, seed, steps=steps)
     room.ask_teacher()
     supernet = started(room, parts.supernet)
-    lesson = SupernetLesson(
+    make = SupernetLesson if growing is None else partial(GrowingLesson, growing=growing)
+    lesson = make(
         supernet,
         recipe.terms,
         room.teacher_beside(recipe, taken.logits),
@@ -109,9 +118,12 @@ def teach_supernet(
     )
     batches = room.planned(lesson, taken.encoded, taken.logits, taken.plan, seed, work)
     with trained_words("auto", [supernet, *lesson.teachers], [taken.encoded, room.validation]) as renumber:
+        encoded = renumber(taken.encoded)
+        if isinstance(lesson, GrowingLesson):
+            lesson.look_at(some_texts(encoded, lesson.growing.rules.texts, seed))
         train(
             lesson,
-            batches.over(renumber(taken.encoded)),
+            batches.over(encoded),
             recipe.optimization,
             work,
             label="teaching the supernet",
@@ -123,8 +135,17 @@ def teach_supernet(
     with folder_atomic(output) as folder:
         supernet.cpu().save_pretrained(folder)
         room.tokenizer.save_pretrained(folder)
-        write_json_atomic(folder / SUPERNET_FILE, {"identity": identity, "steps": steps, "sampling": sampling})
+        about: dict[str, Any] = {"identity": identity, "steps": steps, "sampling": sampling}
+        if isinstance(lesson, GrowingLesson):
+            about["caps"] = lesson.caps.to_json()
+        write_json_atomic(folder / SUPERNET_FILE, about)
     shutil.rmtree(work, ignore_errors=True)
+
+
+def caps_of(folder: Path) -> Caps | None:
+    """How far the parts of a supernet in `folder` reach, where it has grown."""
+    caps = read_json(folder / SUPERNET_FILE, "supernet's record").get("caps")
+    return None if caps is None else caps_from_json(caps)
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from distill.forms import layers_of, widths_of
 from distill.lesson import Lesson
-from distill.matching import MATCHINGS, layer_pairs
+from distill.matching import layer_pairs
 from distill.objectives import OBJECTIVES, LayerObjective, Match
 from distill.recipe import Term
 from distill.team import team
@@ -19,7 +19,7 @@ from runs.registry import Registry
 from students.leading import shared_part
 from students.model import StudentPreTrainedModel
 from students.spec import StudentSpec
-from students.supernet import of_one_type, places_of
+from students.supernet import depth_map, of_one_type, places_of
 
 Members = Callable[[int, np.random.Generator], Sequence[StudentSpec]]
 """A number and a generator → so many members of a space, drawn at random."""
@@ -77,11 +77,6 @@ SAMPLINGS.register("sandwich")(Sampling(sandwich))
 SAMPLINGS.register("in-place")(Sampling(sandwich, in_place=True))
 # What AutoTinyBERT's paper calls batch-wise (docs/methods.md); one process alone draws as `uniform` does.
 SAMPLINGS.register("batch-wise")(Sampling(uniform, apart=True))
-
-
-def depth_map(layers: int, places: int) -> tuple[int, ...]:
-    """The supernet's place that each layer of a part comes from: evenly apart, as starts and matchings are."""
-    return tuple(theirs[0] for _, theirs in MATCHINGS["uniform"](layers, places))
 
 
 def part_of(supernet: StudentPreTrainedModel, spec: StudentSpec) -> StudentPreTrainedModel:

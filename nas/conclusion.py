@@ -16,6 +16,7 @@ from nas.device import time_items
 from nas.finalists import Finalist
 from nas.full_distillation import distillation_stage
 from nas.result_folder import CHECKPOINT, checkpoint_of
+from nas.supernet_work import supernet_steps
 from nas.use import timed_as, used_as_encoder
 from nas.verdict import Circumstances, FileFacts, Scores, TeacherFacts, build_verdict, write_verdict
 from runs.files import write_bytes_atomic
@@ -129,7 +130,7 @@ def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, 
     else:
         found |= {"final_steps": context.full_steps(budget), "cut_steps": taught["steps"]}
     if context.supernet is not None:
-        found["supernet_steps"] = context.effort.supernet_steps
+        found["supernet_steps"] = supernet_steps(context.method, context.effort)
     if parts := (context.run.result(PREPARED) or {}).get("parts"):
         found["parts"] = parts
     if learnt := sum(len(trials.rewards) for trials in context.ground.earlier_trials):

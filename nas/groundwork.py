@@ -30,7 +30,7 @@ from nas.memory import MEASURED, MemoryModel, measure_memory
 from nas.methods import METHODS
 from nas.scoring import Scoring, require_feasible
 from nas.settings import SearchSettings
-from nas.supernet_work import supernet_work
+from nas.supernet_work import growing, supernet_work
 from nas.use import used_as_encoder, used_head
 from profiler.profile import Profile
 from runs.errors import UserError
@@ -149,7 +149,9 @@ def lay_ground(
     shape = replace(teacher.cut_from, head=head)
     _require_cuttable(teacher.found.name, shape, members.space)
     if method.preparation == "supernet":
-        supernet_work(replace(members, head=head), shape)
+        taught = replace(members, head=head)
+        supernet_work(taught, shape, method)
+        growing(method, taught, settings.parameter_target)
     known = memory or {}
     scorings = {
         one: _scoring(settings, members, found, target, one, known.get(one.precision), progress)

@@ -1,7 +1,8 @@
 """A search method as data: what prepares it, which candidates there are, who proposes and scores them, the recipe."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from distill.growth import Growth
 from nas.controllers import CONTROLLERS
 from nas.reward import Reward
 from runs.registry import Registry
@@ -25,6 +26,10 @@ class Method:
     preparation: str = "none"
     sampling: str = "sandwich"
     """Which parts of a supernet learn in a step (`distill.supernet_lesson`)."""
+    parts: int = 3
+    """Of a supernet that learn in each step."""
+    growth: Growth | None = None
+    """How a supernet grows as it learns, if it does (`distill.growth`)."""
     candidates: int | None = None
     """Tried in each episode; None: as many as the effort says."""
     space: str = "hybrid"
@@ -48,6 +53,20 @@ class Method:
         """Whether it makes use of what candidates of earlier searches were worth (`nas.earlier_trials`)."""
         return self.foretells or CONTROLLERS[self.controller].learns
 
+
+# As docs/methods.md has it: single paths through a supernet that grows, relational lessons, a genetic search.
+ELM = Method(
+    "elm",
+    controller="genetic",
+    proxy="supernet",
+    recipe="elm",
+    preparation="supernet",
+    sampling="uniform",
+    parts=1,
+    growth=Growth(),
+    candidates=50,
+    space="elm-small",
+)
 
 METHODS: Registry[Method] = Registry("method")
 for _method in (
@@ -82,6 +101,11 @@ for _method in (
     ),
     # Parts go on from the supernet for a few steps, in which they part ways, before they are judged.
     Method("autotinybert-steps", controller="evolution", preparation="supernet"),
+    ELM,
+    # What of it is worth what: one thing each is left out, or done as others do it.
+    replace(ELM, name="elm-fixed-dimension", growth=Growth(dimension=False)),
+    replace(ELM, name="elm-fixed-heads", growth=Growth(heads=False)),
+    replace(ELM, name="elm-plain-features", recipe="elm-plain"),
     Method("evolution", controller="evolution"),
     # Which parts lose least together, by what each loses alone.
     Method("integer-programming", "integer-programming", preparation="replaced-parts", space="pruning"),

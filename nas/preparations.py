@@ -5,19 +5,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from distill.mini import ask_beforehand, untaught
-from distill.supernet import teach_supernet
-from distill.supernet_lesson import Parts
+from distill.supernet import caps_of, teach_supernet
 from nas.additive import Additive, Skeleton, largest, loss_table, parts_to_try, replaced, skeletons, within_reach
 from nas.context import Context
 from nas.groundwork import Ground
-from nas.members import Members
+from nas.supernet_work import growing, parts_of_space, supernet_steps
 from runs.registry import Registry
 from students.codes import Codes
-from students.space_file import choices_hash
-from students.spec import StudentSpec
 
 Preparation = Callable[[Context], dict[str, Any]]
 
@@ -33,9 +28,13 @@ def nothing(context: Context) -> dict[str, Any]:
 
 @PREPARATIONS.register("supernet")
 def supernet(context: Context) -> dict[str, Any]:
-    """One model of which every member of the space is a part, taught part by part with the method's recipe."""
-    steps = context.effort.supernet_steps
-    parts = parts_of_space(replace(context.ground.members, head=context.ground.head))
+    """One model of which every member of the space is a part, taught part by part with the method's recipe.
+
+    Where it grows, what it came to is said as well: members are those within its `caps`.
+    """
+    steps = supernet_steps(context.method, context.effort)
+    members = replace(context.ground.members, head=context.ground.head)
+    parts = parts_of_space(members)
     assert context.supernet is not None
     teach_supernet(
         context.teacher,
@@ -45,10 +44,14 @@ def supernet(context: Context) -> dict[str, Any]:
         context.supernet,
         steps=steps,
         sampling=context.method.sampling,
+        count=context.method.parts,
+        growing=growing(context.method, members, context.settings.parameter_target),
         seed=context.settings.seed,
         progress=context.progress,
     )
-    return {"steps": steps, "parameters": parts.supernet.parameters()}
+    found = {"steps": steps, "parameters": parts.supernet.parameters()}
+    caps = caps_of(context.supernet)
+    return found if caps is None else {**found, "caps": caps.to_json()}
 
 
 @PREPARATIONS.register("replaced-parts")
@@ -90,14 +93,3 @@ def reached(ground: Ground) -> list[Skeleton]:
 
 def _replaced_stage(skeleton: Skeleton) -> str:
     return "parts of " + "-".join(map(str, skeleton))
-
-
-def parts_of_space(members: Members) -> Parts:
-    """The members of a space as parts of one supernet."""
-    smallest = members.specs(members.space.enumerate_extremes()[:1])[0]
-    name = f"{members.space.name} {choices_hash(members.space.choices)}"
-    return Parts(name, members.supernet, smallest, partial(_drawn, members))
-
-
-def _drawn(members: Members, count: int, rng: np.random.Generator) -> list[StudentSpec]:
-    return members.specs(members.space.sample(count, rng))

@@ -29,11 +29,12 @@ from nas.preparations import PREPARATIONS, reached
 from nas.report import REPORT_FILE, write_report
 from nas.schedule import ANSWERING, EFFORTS, Effort
 from nas.settings import SearchSettings as SearchSettings
-from nas.supernet_work import supernet_work
+from nas.supernet_work import confined, supernet_steps, supernet_work
 from nas.use import used_head
 from runs.errors import UserError
 from runs.folder import RunFolder, open_run
 from runs.progress import Progress
+from students.caps import caps_from_json
 from students.space_file import choices_hash
 
 MEMORY = "memory"
@@ -85,7 +86,8 @@ def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: 
     progress.say(f"searching the space {settings.space_name} for {names} on {ground.target}: {plan.left({})}")
     context = _with_teacher(settings, ground, run, progress)
     progress.say(plan.left(_done(run, ground.budgets)))
-    run.stage(PREPARED, partial(PREPARATIONS[context.method.preparation], context))
+    context = _as_prepared(context, run.stage(PREPARED, partial(PREPARATIONS[context.method.preparation], context)))
+    ground = context.ground
     delivered = [(budget, _student(context, budget, plan)) for budget in ground.budgets]
     chosen = [_chosen(context, delivered, budget_ms) for budget_ms in settings.budgets_ms]
     # Nothing is chosen after this line: the test split is read here for the first time.
@@ -133,6 +135,16 @@ def _as_begun(run: RunFolder, ground: Ground) -> Ground:
     several = len(ground.scorings) > 1
     every = [Budget(workload, ms, several) for ms in milliseconds for workload in ground.scorings]
     return replace(ground, budgets=tuple(budget for budget in every if budget.label in begun))
+
+
+def _as_prepared(context: Context, prepared: dict[str, Any]) -> Context:
+    """The context once a method's preparation has shown how far its space is worth searching."""
+    if "caps" not in prepared:
+        return context
+    ground, caps = context.ground, caps_from_json(prepared["caps"])
+    members = confined(ground.members, caps)
+    scorings = {one: replace(scoring, members=members) for one, scoring in ground.scorings.items()}
+    return replace(context, ground=replace(ground, members=members, scorings=scorings))
 
 
 def _require_same_data(run: RunFolder, ground: Ground) -> None:
@@ -211,8 +223,8 @@ def _preparing(method: Method, effort: Effort, ground: Ground, batch_size: int) 
     if method.preparation == "none":
         return None
     if method.preparation == "supernet":
-        times = supernet_work(replace(ground.members, head=ground.head), ground.teacher_spec)
-        return PREPARED, effort.supernet_steps * times
+        times = supernet_work(replace(ground.members, head=ground.head), ground.teacher_spec, method)
+        return PREPARED, supernet_steps(method, effort) * times
     space = ground.members.space
     asked = sum(1 + len(parts_to_try(space, skeleton, effort.replaced)) for skeleton in reached(ground))
     return PREPARED, asked * ANSWERING * len(ground.task.validation) / batch_size

@@ -9,6 +9,7 @@ import devices.targets  # noqa: F401  (fills the registry)
 import profiler.replay  # noqa: F401  (files the target that needs a profile)
 from devices.target import open_target
 from devices.workload import Workload
+from distill.growth import require_growing
 from nas.additive import require_additive
 from nas.budget import Budget
 from nas.limits import MEGABYTE, Limits
@@ -49,6 +50,8 @@ class SearchSettings:
     """Millions of bytes of the file that the target runs."""
     max_memory_mb: float | None = None
     """Millions of bytes that a process takes to load that file and run it in ONNX Runtime (`export.memory`)."""
+    parameter_target: int | None = None
+    """Weights of random members on average at which a supernet stops to grow; None: as the method has it."""
     seed: int = 0
     output: Path | None = None
     sequence_length_auto: bool = False
@@ -71,6 +74,14 @@ class SearchSettings:
             members.require_one_embedding()
         if method.preparation == "replaced-parts":
             require_additive(members)
+        if method.growth is not None:
+            require_growing(members)
+        elif self.parameter_target is not None:
+            able = " or ".join(name for name in METHODS if METHODS[name].growth is not None)
+            raise UserError(
+                f"--parameter-target says how far a supernet grows, and --method {self.method} has none that does: "
+                f"leave it away, or choose {able}."
+            )
         self._check_learning()
         if self.max_parameters is not None and self.max_parameters < 1:
             raise UserError(f"--max-parameters is {self.max_parameters}: it must be a whole number of at least 1.")
@@ -109,6 +120,7 @@ class SearchSettings:
             "max_file_mb": self.max_file_mb,
             "max_memory_mb": self.max_memory_mb,
             "precision_auto": self.precision_auto or None,
+            "parameter_target": self.parameter_target,
             "learn_from": [str(Path(folder).absolute()) for folder in self.learn_from] or None,
         }
         asked = {name: value for name, value in later.items() if value is not None}

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from students.caps import Caps, cap_genes, capped_bodies
 from students.space_file import AS_HIDDEN, Choices
 
 Codes = npt.NDArray[np.int64]
@@ -29,6 +30,9 @@ class CodeSpace:
 
     name: str
     choices: Choices
+    caps: Caps | None = None
+    """How far layers reach at each place, where that is not the same for all: of a space with one hidden width, whose
+    layers are free to differ."""
 
     @property
     def slots(self) -> int:
@@ -122,8 +126,36 @@ class CodeSpace:
         return shares
 
     @cached_property
+    def _cap_genes(self) -> npt.NDArray[np.int64]:
+        assert self.caps is not None
+        return cap_genes(self.caps, self.choices)
+
+    def _capped(self, codes: Codes) -> npt.NDArray[np.int64]:
+        """Gene of the heads and greatest one of the neurons in each slot, [n, slots, 2], by whose weights it has."""
+        types = self.layer_view(codes)[..., -1] if self.typed else np.zeros((len(codes), self.slots), dtype=np.int64)
+        owners = self.owners(codes)[:, : self.slots]
+        found: npt.NDArray[np.int64] = self._cap_genes[codes[:, :1], owners, types]
+        return found
+
+    def _confine(self, codes: Codes, rng: np.random.Generator | None = None) -> None:
+        """Give layers the heads of their places, in place, and such as have more neurons than theirs any number up to
+        it, or without `rng` all of them."""
+        if self.caps is None:
+            return
+        layers, capped = self.layer_view(codes), self._capped(codes)
+        layers[..., 0] = np.where(self.attends(codes), capped[..., 0], layers[..., 0])
+        most = capped[..., 1]
+        fewer = most if rng is None else rng.integers(0, most + 1)
+        layers[..., 2] = np.where(layers[..., 2] > most, fewer, layers[..., 2])
+        self._group(codes)
+
+    @cached_property
     def size(self) -> int:
         """The exact number of members."""
+        if self.caps is not None:
+            kinds = (self.qkv_widths > 0).sum(axis=(0, 2))
+            stacks = capped_bodies(self._cap_genes, self.choices, kinds)
+            return len(self.choices.activation) * int((self.embedding_widths > 0).sum()) * stacks
         pairs = [int(count) for count in (self.qkv_widths > 0).sum(axis=(1, 2))]
         groups = [
             1 if self.choices.alike else -(-depth // sharing)
@@ -196,6 +228,7 @@ class CodeSpace:
         layers[same] = layers[same, :1]
         self._group(codes)
         self._let_the_last_attend(codes, rng)
+        self._confine(codes, rng)
         layers[~self.used(codes)] = 0
         layers[~self.attends(codes), :2] = 0
         return codes
@@ -252,6 +285,11 @@ class CodeSpace:
         if self._in_groups:
             first = np.take_along_axis(layers, self.owners(checked)[..., None], axis=1)
             inside &= np.all((layers == first).all(axis=2) | ~self.used(checked), axis=1)
+        if self.caps is not None:
+            capped = self._capped(checked)
+            kept = (layers[..., 0] == capped[..., 0]) | ~self.attends(checked)
+            kept &= layers[..., 2] <= capped[..., 1]
+            inside &= np.all(kept | ~self.used(checked), axis=1)
         return inside & ~self.lacking(checked)
 
     def widths(self, codes: Codes) -> npt.NDArray[np.int64]:

@@ -125,6 +125,20 @@ def _layer(target: nn.Module, source: nn.Module) -> Weights:
             yield from _matching(module, source.get_submodule(name))
 
 
+@torch.no_grad()
+def lead_with_heads(layer: Attending, first: Sequence[int]) -> None:
+    """Put these heads of a supernet's layer before its others, in place; what the whole of it computes stays."""
+    order = torch.tensor([*first, *(head for head in range(layer.heads) if head not in first)])
+    order = order.to(layer.query.weight.device)
+    apart = (layer.heads, layer.head_width)
+    for name in PROJECTIONS:
+        projection = layer.get_submodule(name)
+        assert isinstance(projection, nn.Linear)
+        for weight in (projection.weight, projection.bias):
+            weight.copy_(weight.unflatten(0, apart)[order].flatten(0, 1))
+    layer.output.weight.copy_(layer.output.weight.unflatten(1, apart)[:, order].flatten(1, 2))
+
+
 def _heads(target: Attending, source: Attending) -> Weights:
     """Of each head the first channels, which are not the first of all."""
     mine, theirs = (target.heads, target.head_width), (source.heads, source.head_width)

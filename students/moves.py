@@ -100,6 +100,7 @@ class VariedSpace(CodeSpace):
         layers[rows, slots, :2] = self.draw_pairs(codes[rows, 1], rng)
         self._group(codes)
         self._let_the_last_attend(codes, rng)
+        self._confine(codes, rng)
         layers[~used] = 0
         layers[~self.attends(codes), :2] = 0
         return codes
@@ -134,6 +135,7 @@ class VariedSpace(CodeSpace):
                 layers[np.arange(len(codes)), last, -1] = np.asarray(lasts)[grid[:, 5]]
             self._group(codes)
             layers[~self.attends(codes), :2] = 0
+        self._confine(codes)
         layers[~self.used(codes)] = 0
         return np.unique(codes[self.valid(codes)], axis=0)
 
@@ -197,8 +199,9 @@ class VariedSpace(CodeSpace):
             most = possible.shape[1] - 1 - np.argmax(possible[:, ::-1], axis=1)
             fits = possible[np.arange(len(codes)), codes[:, place]]
             codes[:, place] = np.where(fits, codes[:, place], most)
-        if self._in_groups:
+        if self._in_groups or self.caps is not None:
             self._group(codes)
+            self._confine(codes)
             self.layer_view(codes)[~self.used(codes)] = 0
 
     def _shallower(self, code: Codes) -> list[npt.NDArray[np.int64]]:
@@ -218,6 +221,10 @@ class VariedSpace(CodeSpace):
             rest = np.delete(layers, np.s_[start : start + removed], axis=0)
             padded = np.concatenate([rest, np.zeros((removed, len(self.layer_genes)), dtype=np.int64)])
             shallower = np.concatenate([lower[: len(self.common_genes)], padded.reshape(-1)])
-            self._settle(shallower[None])
-            results.append(shallower)
+            settled = shallower.copy()
+            self._settle(settled[None])
+            # A layer that comes to a place of more heads would have grown.
+            heads, before = (self.layer_view(one[None])[0, :kept, 0] for one in (settled, shallower))
+            if (heads <= before).all():
+                results.append(settled)
         return results

@@ -130,6 +130,7 @@ class SearchSpace(VariedSpace):
             code += self._layer_code(layer, hidden)
         row = np.array(code + [0] * (len(self.genes) - len(code)), dtype=np.int64)
         self._require(not self.lacking(row[None])[0], "its last layer has no attention")
+        self._require(self.valid(row[None])[0], "it reaches further than its supernet has grown")
         return row
 
     def _other_common(self, spec: StudentSpec, hidden: int) -> list[int]:
@@ -145,28 +146,29 @@ class SearchSpace(VariedSpace):
         return [found[name] for name in self.common_genes[len(COMMON_GENES) :]]
 
     def _layer_code(self, layer: Layer, hidden: int) -> list[int]:
-        heads = rule = 0
+        heads = 0
+        rules: Sequence[int] = [0]
+        widths = self.qkv_widths[hidden]
         if isinstance(layer, TransformerLayer | BottleneckLayer):
             heads = self._index("heads", layer.heads)
-            rules = np.flatnonzero(self.qkv_widths[hidden, heads] == layer.qkv_width)
+            parts = {form.part if form.narrow else 1 for form in self.choices.types if form.type == layer.type}
+            rules = [n for n, width in enumerate(widths[heads]) if width in [part * layer.qkv_width for part in parts]]
             self._require(len(rules) > 0, f"it has a qkv width of {layer.qkv_width} in {layer.heads} heads")
-            rule = int(rules[0])
         ffn = self._index("ffn", layer.ffn_width)
-        numbers = (
-            self.choices.hidden[hidden],
-            self.choices.heads[heads],
-            int(self.qkv_widths[hidden, heads, rule]),
-            layer.ffn_width,
-            layer.activation,
-        )
-        forms = enumerate(self.choices.types)
-        types = [place for place, form in forms if form.type == layer.type and form.layer(*numbers) == layer]
-        self._require(len(types) > 0, f"it has a layer that is a {layer_text(layer)}")
-        return [heads, rule, ffn, *(types[:1] if self.typed else ())]
+        for number, form in enumerate(self.choices.types):
+            for rule in rules if form.type == layer.type else ():
+                width = int(widths[heads, rule])
+                numbers = (self.choices.heads[heads], width, layer.ffn_width, layer.activation)
+                if form.layer(self.choices.hidden[hidden], *numbers) == layer:
+                    return [heads, rule, ffn, *((number,) if self.typed else ())]
+        raise self._outside(f"it has a layer that is a {layer_text(layer)}")
 
     def _require(self, condition: bool, why_not: str) -> None:
         if not condition:
-            raise UserError(f"this student is not in the space {self.name}: {why_not}.")
+            raise self._outside(why_not)
+
+    def _outside(self, why: str) -> UserError:
+        return UserError(f"this student is not in the space {self.name}: {why}.")
 
     def _index(self, gene: str, value: int | str) -> int:
         values: tuple[int | str, ...] = getattr(self.choices, gene)

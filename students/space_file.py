@@ -70,7 +70,9 @@ def choices_hash(choices: Choices) -> str:
     """Changes with anything that members may be or how they are drawn."""
     # What spaces could not choose before is left out where they don't: they are still the same.
     later = {name: getattr(Choices, name) for name in ("embedding", "sharing")}
-    return content_hash({name: value for name, value in asdict(choices).items() if later.get(name) != value}, 8)
+    said = {name: value for name, value in asdict(choices).items() if later.get(name) != value}
+    said["types"] = [{key: one for key, one in form.items() if one or key != "narrow"} for form in said["types"]]
+    return content_hash(said, 8)
 
 
 def read_space_file(path: Path) -> Choices:
@@ -202,10 +204,14 @@ def _check_pairs(path: Path, choices: Choices) -> None:
             widths = [rule.width(hidden, heads) for rule in choices.qkv]
             fitting = [width for width in widths if width % heads == 0 and width <= choices.maximum_qkv]
             possible += len(fitting)
+            parts = [form.part for form in choices.types if form.narrow]
+            if any(width % (heads * part) for width in fitting for part in parts):
+                raise _wrong(path, "types", f"such that narrow bottlenecks divide {heads} heads at hidden {hidden}")
             if sorted(set(fitting)) != fitting:
                 raise _wrong(path, "qkv", f"ascending and without repetition at hidden {hidden}, {heads} heads")
         if not possible:
             raise _wrong(path, "qkv", f"divisible by some number of heads at hidden {hidden}")
-        inner = [(hidden // form.part, form.count) for form in choices.types if form.type == BottleneckLayer.type]
-        if len(set(inner)) < len(inner) or any(width < 1 for width, _ in inner):
+        bottlenecks = [form for form in choices.types if form.type == BottleneckLayer.type]
+        inner = [(hidden // form.part, form.count, form.narrow) for form in bottlenecks]
+        if len(set(inner)) < len(inner) or any(width < 1 for width, *_ in inner):
             raise _wrong(path, "types", f"such that bottlenecks have different widths of at least 1 at hidden {hidden}")

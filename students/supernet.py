@@ -67,6 +67,11 @@ def layers_of_part(
     return tuple(found)
 
 
+def depth_map(layers: int, places: int) -> tuple[int, ...]:
+    """The supernet's place that each layer of a part comes from: evenly apart, and the last from the last."""
+    return tuple(max((layer + 1) * places // layers - 1, 0) for layer in range(layers))
+
+
 def of_one_type(supernet: StudentSpec, number: int) -> StudentSpec:
     """The part that has the `number`-th type at every place, with all that the supernet has of it."""
     return replace(supernet, layers=supernet.layers[number :: len(types_held(supernet))])

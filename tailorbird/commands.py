@@ -134,15 +134,16 @@ def nas_search(
         str,
         typer.Option(
             help="How to search: ridge, kd-nas, kd-nas-paper, learned, autotinybert, autotinybert-fast, "
-            "autotinybert-paper, autotinybert-steps, integer-programming, pruning, zero-step, evolution, local, "
-            "nsga2, w-pca or random."
+            "autotinybert-paper, autotinybert-steps, elm, elm-fixed-dimension, elm-fixed-heads, elm-plain-features, "
+            "integer-programming, pruning, zero-step, evolution, local, nsga2, w-pca or random."
         ),
     ] = "ridge",
     space: Annotated[
         str | None,
         typer.Option(
             help="Which students there are: hybrid, mixed, compact, kd-nas, autotinybert-kd, autotinybert-mlm, "
-            "pruning, or a YAML file. Default: pruning for integer-programming and pruning, else hybrid."
+            "elm, elm-small, pruning, or a YAML file. Default: pruning for integer-programming and pruning, "
+            "elm-small for elm, else hybrid."
         ),
     ] = None,
     learn_from: Annotated[
@@ -157,6 +158,9 @@ def nas_search(
     ] = None,
     max_memory_mb: Annotated[
         float | None, typer.Option(help="Most memory to run that file in ONNX Runtime, in millions of bytes.")
+    ] = None,
+    parameter_target: Annotated[
+        int | None, typer.Option(help="Weights of random students on average at which elm's supernet stops to grow.")
     ] = None,
     effort: options.Effort = "quick",
     seed: options.Seed = 0,
@@ -185,6 +189,7 @@ def nas_search(
         max_parameters=max_parameters,
         max_file_mb=max_file_mb,
         max_memory_mb=max_memory_mb,
+        parameter_target=parameter_target,
         effort=effort,
         seed=seed,
         output=output,
@@ -201,7 +206,7 @@ def distill_student(
         str,
         typer.Option(
             help="How the teacher teaches: default, labels, from-random, distilbert, tinybert, minilm, minilmv2, "
-            "mobilebert, pkd, kd-nas, autotinybert, elm, or a YAML file."
+            "mobilebert, pkd, kd-nas, autotinybert, elm, elm-plain, or a YAML file."
         ),
     ] = "default",
     initialization: Annotated[

@@ -11,7 +11,7 @@ from grid.teaching import from_text
 from protocol import Interval, as_scores, paired_bootstrap, score_table
 
 from students.shape_text import shape_text
-from students.spec import StudentSpec
+from students.spec import StudentSpec, TransformerLayer
 
 BY_HAND = "by hand: "
 BEST = "best by hand"
@@ -25,10 +25,12 @@ READING = """\
 Test accuracy of students that fill a budget, in percent, the mean over seeds. *Best by hand* is the one of the
 published shapes, each made as wide as the budget holds, that has the best mean on validation. The first table has each
 method minus it, with the 95 % interval of a paired bootstrap over examples and seeds, bold where it leaves out 0. All
-are cut from the same teacher and distilled by the same recipe for as many steps, but for `autotinybert`, whose students
-go on from its supernet. Latencies are a profile's, on the machine as disturbed as it usually was, so that every method
-is held against the same clock. *Seconds* are of one thread while the machine was busy: search, and full distillation of
-the winner; *steps* likewise, a supernet's counted once for all the parts that learn in it."""
+are cut from the same teacher and distilled by the same recipe for as many steps, but for `autotinybert`, `pruning` and
+`elm`, whose students go on from their supernets, `elm`'s by its own recipe. `integer-programming` and `pruning` search
+the space `pruning`, `elm` searches `elm-small`, all others the space named below or after their name. Latencies are a
+profile's, on the machine as disturbed as it usually was, so that every method is held against the same clock. *Seconds*
+are of one thread while the machine was busy: search, and full distillation of the winner; *steps* likewise, a
+supernet's counted once for all the parts that learn in it."""
 
 Cells = Mapping[str, Mapping[int, Mapping[str, Any]]]
 """How a student came to be → its seeds."""
@@ -114,7 +116,15 @@ def section(task: str, budget: str, one: Mapping[str, Any]) -> list[str]:
             others = {how: right for how, right in found.methods.items() if how not in (RANDOM, RANDOM_TWICE)}
             minus = ", ".join(f"`{how}` {_signed(right, found.methods[plain])}" for how, right in others.items())
             lines += [f"Minus {SAID[plain]}: {minus}.", ""]
-    lines += ["| | validation | predicted ms | candidates | steps | seconds | first seed's shape |", "|" + "---|" * 7]
+    for whole in found.methods:
+        without = {how: right for how, right in found.methods.items() if how.startswith(f"{whole}-")}
+        if without:
+            minus = ", ".join(f"`{how}` {_signed(found.methods[whole], right)}" for how, right in without.items())
+            lines += [f"`{whole}` minus what it is with one thing changed: {minus}.", ""]
+    mixed = [_types(how, each) for how, each in cells.items()]
+    lines += [line for line in mixed if line]
+    lines += ["| | validation | predicted ms | M weights | candidates | steps | seconds | first seed's shape |"]
+    lines += ["|" + "---|" * 8]
     for how, each in sorted(cells.items(), key=lambda item: -_validation(item[1])):
         row = [each[seed] for seed in sorted(each)]
         ms, tried = np.mean([cell["predicted_ms"] for cell in row]), row[0].get("candidates", "")
@@ -122,11 +132,22 @@ def section(task: str, budget: str, one: Mapping[str, Any]) -> list[str]:
             " + ".join(f"{np.median([cell[what][part] for cell in row]):,.0f}" for part in ("search", "distill"))
             for what in ("steps", "seconds")
         )
+        specs = [StudentSpec.from_json(cell["spec"]) for cell in row]
+        weights = np.mean([spec.parameters() for spec in specs]) / 1e6
         lines.append(
-            f"| {how} ({len(row)}) | {100 * _validation(each):.1f} | {ms:.2f} | {tried} | {steps} | {seconds} | "
-            f"{shape_text(StudentSpec.from_json(row[0]['spec']))} |"
+            f"| {how} ({len(row)}) | {100 * _validation(each):.1f} | {ms:.2f} | {weights:.2f} | {tried} | {steps} | "
+            f"{seconds} | {shape_text(specs[0])} |"
         )
     return [*lines, ""]
+
+
+def _types(how: str, cells: Mapping[int, Mapping[str, Any]]) -> str:
+    """A line with the layers that a method chose over all seeds, by type; empty where all are transformers."""
+    layers = [layer["type"] for cell in cells.values() for layer in cell["spec"]["layers"]]
+    counts = {one: layers.count(one) for one in sorted(set(layers), key=lambda one: -layers.count(one))}
+    if set(counts) <= {TransformerLayer.type}:
+        return ""
+    return f"Layers of `{how}`: {', '.join(f'{count} {one}' for one, count in counts.items())}.\n"
 
 
 def summary(results: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from distill.supernet_lesson import depth_map
 from nas.controllers.pool import Problem, draw_pool
 from nas.scoring import Scoring
 from runs.errors import UserError
 from students.leading import require_within
 from students.spec import StudentSpec
-from students.supernet import places_of
+from students.supernet import depth_map, places_of
 
 WINDOW = 0.95
 """Share of the budget from which on the upper end of a student's predicted latency lies in the band."""

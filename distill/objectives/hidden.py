@@ -37,6 +37,14 @@ def hidden_squared_error(student: Features, teacher: Features, match: Match) -> 
     return masked_mean((ours - theirs).square().mean(-1), student.mask)
 
 
+@layer_objective("attention-output", "attention_outputs", projects="attention_outputs")
+def attention_squared_error(student: Features, teacher: Features, match: Match) -> Tensor:
+    """The same of what a layer's attention gives, after its residual and norm."""
+    ours = _projected(match, student.attention_outputs[match.student_layer])
+    theirs = torch.cat([teacher.attention_outputs[layer] for layer in match.teacher_layers], dim=-1).float()
+    return masked_mean((ours - theirs).square().mean(-1), student.mask)
+
+
 @layer_objective("hidden-cosine", HIDDEN, projects=HIDDEN, of_embedding=True)
 def hidden_cosine(student: Features, teacher: Features, match: Match) -> Tensor:
     """Mean over tokens of 1 - cos(W·h_student, h_teacher) (DistilBERT, Sanh et al. 2019)."""

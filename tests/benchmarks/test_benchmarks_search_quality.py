@@ -69,7 +69,16 @@ def test_validation_chooses_the_shape_and_differences_are_paired() -> None:
     assert "| tone, 4 ms | 2 | 0.0 | 70.0 | 73.7 | **+10.0 [" in text
     assert "| best by hand (wide) | 2 | 70.0 |" in text and "| kd-nas | 2 | 80.0 |" in text
     assert "Minus random search: `kd-nas` **+5.0 [" in text
-    assert "| kd-nas (2) | 90.0 | 3.90 | 24 | 720 + 700 | 60 + 30 | 2 layers × 32, heads 2, FFN 64 |" in text
+    assert "| kd-nas (2) | 90.0 | 3.90 | 1.01 | 24 | 720 + 700 | 60 + 30 | 2 layers × 32, heads 2, FFN 64 |" in text
+    assert "Layers of" not in text and "one thing changed" not in text
+    layers = [*cell(0, 0)["spec"]["layers"], {"type": "convolution", "kernel": 3, "ffn_width": 8, "activation": "gelu"}]
+    for seed in range(2):
+        cells[f"4/kd-nas-paper/{seed}"] = cell(0.9, 0.7, candidates=24)
+        cells[f"4/ridge in mixed/{seed}"] = cell(0.9, 0.7, candidates=24)
+        cells[f"4/ridge in mixed/{seed}"]["spec"]["layers"] = layers
+    text = page({"tone": one})
+    assert "`kd-nas` minus what it is with one thing changed: `kd-nas-paper` **+10.0 [" in text
+    assert "Layers of `ridge in mixed`: 4 transformer, 2 convolution." in text
 
 
 def test_one_budget_from_data_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

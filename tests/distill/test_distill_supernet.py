@@ -19,12 +19,13 @@ from distill.matching import MATCHINGS
 from distill.objectives import OBJECTIVES
 from distill.recipe import Optimization, Recipe, Term
 from distill.supernet import judge_part, started, teach_supernet
-from distill.supernet_lesson import SAMPLINGS, Parts, SupernetLesson, depth_map
+from distill.supernet_lesson import SAMPLINGS, Parts, SupernetLesson
 from distill.teachers import Teacher
 from runs.errors import UserError
 from students.leading import leading_part
 from students.model import load_student
 from students.spec import StudentSpec, TransformerLayer
+from students.supernet import depth_map
 
 RECIPE = Recipe("tiny", (Term("logits", temperature=2.0),), Optimization(3e-3, epochs=1))
 
@@ -124,7 +125,7 @@ from distill.team import assembled
 from distill.teachers import prepare_teacher
 from distill.trainer import follow
 from nas.members import Members
-from nas.preparations import parts_of_space
+from nas.supernet_work import parts_of_space
 from runs.progress import Progress
 from students.space import space
 sys.path.append(sys.argv[2])

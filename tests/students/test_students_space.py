@@ -1,5 +1,6 @@
 """The contract of every search space: codes and specs say the same, and whatever a move returns is a member."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runs.errors import UserError
+from students.caps import Caps, caps_from_json
 from students.space import SPACES, SearchSpace, space
-from students.spec import ConvolutionLayer, Head, StudentSpec, TransformerLayer, transformer_layers, uniform_spec
+from students.spec import (
+    BottleneckLayer,
+    ConvolutionLayer,
+    Head,
+    StudentSpec,
+    TransformerLayer,
+    transformer_layers,
+    uniform_spec,
+)
+from students.supernet import depth_map
 from students.table import BlockTable
 
 AROUND: dict[str, Any] = dict(vocabulary_size=50, maximum_positions=16, token_types=2, head=Head("classification", 3))
@@ -116,6 +127,16 @@ ffn: [4, 6]
 embedding: [hidden, 12]
 sharing: [1, 4]
 """,
+    "narrow bottlenecks": """
+layers: [1, 2]
+hidden: [8]
+activation: [gelu]
+alike: false
+heads: [1, 2]
+qkv: [8 per head]
+ffn: [4, 6]
+types: [transformer, narrow bottleneck to 1/4, bottleneck to 1/4]
+""",
     "types, alike": """
 layers: [1, 3]
 hidden: [8, 16]
@@ -129,6 +150,52 @@ types: [feed-forward, convolution of 5, transformer]
 }
 
 
+GROWN = {
+    "two types": (
+        """
+layers: [1, 2, 3]
+hidden: [8]
+activation: [gelu]
+alike: false
+alike_share: 0.3
+heads: [1, 2, 4]
+qkv: [8 per head]
+ffn: [4, 6, 8]
+types: [transformer, narrow bottleneck to 1/2]
+sharing: [1, 2]
+""",
+        Caps(((4, 2), (4, 4), (2, 1)), ((8, 4), (6, 6), (4, 8))),
+    ),
+    "one type": (
+        """
+layers: [2, 4]
+hidden: [8]
+activation: [gelu, relu]
+alike: false
+heads: [1, 2]
+qkv: [8 per head]
+ffn: [4, 6]
+""",
+        Caps(((2,), (1,), (2,), (1,)), ((4,), (6,), (6,), (6,))),
+    ),
+    "attention last": (
+        """
+layers: [1, 3]
+hidden: [8]
+activation: [gelu]
+alike: false
+heads: [1, 2]
+qkv: [4 per head, 8 per head]
+ffn: [4, 6]
+types: [feed-forward, transformer]
+attention_last: true
+""",
+        Caps(((2, 2), (2, 1), (2, 2)), ((6, 4), (4, 4), (4, 6))),
+    ),
+}
+"""Spaces with how far a supernet of theirs has grown."""
+
+
 def written(folder: Path, text: str) -> SearchSpace:
     path = folder / "mine.yaml"
     path.write_text(text)
@@ -137,6 +204,8 @@ def written(folder: Path, text: str) -> SearchSpace:
 
 def reachable(members: SearchSpace) -> list[set[int]]:
     """The values that each gene can have: of the type of what is the last layer or none, those with attention or 0."""
+    if members.caps is not None:
+        return [set(column) for column in _every(members).T]
     values = [set(range(count)) for count in members.cardinalities]
     attending = [form.attends for form in members.choices.types]
     for place, gene in enumerate(members.genes):
@@ -145,6 +214,12 @@ def reachable(members: SearchSpace) -> list[set[int]]:
     if members.choices.attention_last:
         values[-1] = {place for place, form in enumerate(members.choices.types) if form.attends} | {0}
     return values
+
+
+def _every(members: SearchSpace) -> Any:
+    """The codes of all members of a small space."""
+    grid = np.indices(members.cardinalities).reshape(len(members.genes), -1).T
+    return grid[members.valid(grid)]
 
 
 class SpaceContract:
@@ -268,12 +343,58 @@ class TestSpaceFiles(SpaceContract):
         return written(tmp_path, SMALL[request.param])
 
     def test_valid_means_decodable_and_size_counts_it(self, members: SearchSpace) -> None:
-        grid = np.indices(members.cardinalities).reshape(len(members.genes), -1).T
-        good = members.valid(grid)
-        assert members.size == good.sum()
-        specs = members.decode(grid[good], **AROUND)
+        codes = _every(members)
+        assert members.size == len(codes)
+        specs = members.decode(codes, **AROUND)
         assert len(set(specs)) == len(specs)
-        assert np.array_equal(members.encode(specs), grid[good])
+        assert np.array_equal(members.encode(specs), codes)
+
+
+class TestGrownSpaces(TestSpaceFiles):
+    """Spaces that reach as far as a supernet has grown."""
+
+    @pytest.fixture(params=GROWN)
+    def members(self, request: pytest.FixtureRequest, tmp_path: Path) -> SearchSpace:
+        text, caps = GROWN[request.param]
+        return replace(written(tmp_path, text), caps=caps)
+
+    def test_trimming_ends_at_an_extreme(self, members: SearchSpace) -> None:
+        """Where a layer less would move another to a place of more heads, it ends before."""
+        code = members.sample(1, np.random.default_rng(9))[0]
+        for _ in range(100):
+            if not len(trimmed := members.trim(code)):
+                return
+            code = trimmed[0]
+        raise AssertionError("it does not end")
+
+    def test_layers_have_the_heads_of_their_places_and_no_more_neurons(self, members: SearchSpace) -> None:
+        assert members.caps is not None
+        places = max(members.choices.layers)
+        for spec in members.decode(members.sample(300, np.random.default_rng(3)), **AROUND):
+            origins = depth_map(len(spec.layers), places)
+            for layer, owner in zip(spec.layers, spec.owners, strict=True):
+                number = [form.type for form in members.choices.types].index(layer.type)
+                assert layer.ffn_width <= members.caps.ffn[origins[owner]][number]
+                if members.choices.types[number].attends:
+                    assert layer.heads == members.caps.heads[origins[owner]][number]  # type: ignore[union-attr]
+
+    def test_all_neurons_up_to_the_caps_are_drawn_as_often(self, members: SearchSpace) -> None:
+        codes = members.sample(6000, np.random.default_rng(4))
+        assert members.caps is not None
+        deepest = members.decode(codes[codes[:, 0] == len(members.choices.layers) - 1], **AROUND)
+        first = members.choices.types[-1].type
+        drawn = [spec.layers[0].ffn_width for spec in deepest if spec.layers[0].type == first]
+        allowed = [width for width in members.choices.ffn if width <= members.caps.ffn[0][-1]]
+        for width in allowed:
+            assert np.mean(np.array(drawn) == width) == pytest.approx(1 / len(allowed), abs=0.07)
+
+    def test_what_lies_beyond_is_no_member(self, members: SearchSpace) -> None:
+        whole, grown = replace(members, caps=None), members.size
+        drawn = whole.sample(2000, np.random.default_rng(5))
+        beyond = drawn[~members.valid(drawn)]
+        assert len(beyond) and grown < whole.size
+        with pytest.raises(UserError, match="further than its supernet has grown"):
+            members.encode(whole.decode(beyond[:1], **AROUND))
 
 
 @settings(max_examples=50, deadline=None)
@@ -285,6 +406,21 @@ def test_long_walks_stay_inside(name: str, seed: int, rate: float) -> None:
         codes = members.cross(members.mutate(codes, rng, rate), codes, rng)
         assert members.valid(codes).all()
     assert np.array_equal(members.encode(members.decode(codes, **AROUND)), codes)
+
+
+def test_caps_are_read_as_they_were_written() -> None:
+    for _, caps in GROWN.values():
+        assert caps_from_json(json.loads(json.dumps(caps.to_json()))) == caps
+
+
+def test_elm_has_the_published_layers() -> None:
+    members = space("elm")
+    heads = {"heads": 12, "activation": "gelu"}
+    for ffn in (132, 264, 396, 528, 660, 792):
+        layers = (TransformerLayer(qkv_width=528, ffn_width=ffn, **heads),
+                  BottleneckLayer(132, qkv_width=132, ffn_width=ffn, **heads)) * 6  # fmt: skip
+        spec = StudentSpec(128, 528, layers, **AROUND)
+        assert members.valid(members.encode([spec, replace(spec, layers=layers[:6])])).all()
 
 
 def test_hybrid_holds_teacher_like_and_thin_members() -> None:
@@ -377,6 +513,8 @@ def test_outside_students_are_told_why(change: dict[str, Any], reason: str) -> N
         ("alike: false", "alike: false\nsharing: [1, 4]", "numbers up to 3, the most layers"),
         ("alike: false", "alike: false\nsharing: [0, 2]", "sharing .* at least 1, ascending"),
         ("alike: false", "alike: false\nsharing: [2, 3]", "a number of at most 1, the fewest layers"),
+        ("alike: false", "alike: false\ntypes: [narrow bottleneck to 1/3]", "narrow bottlenecks divide 1 heads"),
+        ("alike: false", "alike: false\ntypes: [narrow convolution of 3]", "different names such as"),
         ("alike: false", "alike: false\ntypes: [bottleneck to 1/9]", "widths of at least 1 at hidden 8"),
         ("alike: false", "alike: false\ntypes: [bottleneck to 1/5, bottleneck to 1/6]", "different widths .* hidden 8"),
     ],

@@ -1,0 +1,91 @@
+"""ELM's search from data to a verified export: its supernet grows, and the student lies within what it grew to."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny_kinds import write
+from tiny_search import QUIET, TINY, tiny_search
+
+from distill.supernet import caps_of
+from nas.methods import ELM, METHODS
+from nas.schedule import EFFORTS
+from nas.search import SearchSettings, search
+from nas.supernet_work import supernet_steps
+from runs.errors import UserError
+from runs.files import read_json
+from students.space import SearchSpace, space
+from students.spec import StudentSpec
+
+SPACE = """\
+layers: [1, 2]
+hidden: [24]
+activation: [gelu]
+alike: false
+heads: [1, 2, 4]
+qkv: [6 per head]
+ffn: [16, 32, 48]
+types: [transformer, narrow bottleneck to 1/2]
+sharing: [1, 2]
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchSettings:
+    found = tiny_search(tmp_path, monkeypatch, SPACE)
+    monkeypatch.setitem(EFFORTS._entries, TINY.name, replace(TINY, supernet_steps=8, episodes=2))
+    return replace(found, data=str(write("classification", tmp_path)), method="elm")
+
+
+def grown(settings: SearchSettings) -> SearchSpace:
+    return replace(space(settings.space_name), caps=caps_of(settings.folder() / "supernet"))
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].growth is not None])
+def test_from_data_to_a_student_within_what_it_grew_to(method: str, settings: SearchSettings) -> None:
+    settings = replace(settings, method=method)
+    (verdict,) = search(settings, QUIET)
+    assert verdict["within_budget"] and verdict["parity"]["max_abs_error"] <= 1e-4
+    assert verdict["schedule"]["supernet_steps"] == 3 * 8 and verdict["schedule"]["candidates"] > TINY.candidates
+    members = grown(settings)
+    assert members.caps is not None
+    assert members.valid(members.encode([StudentSpec.from_json(verdict["student"]["spec"])])).all()
+    assert "caps" in str(read_json(settings.folder() / "run.json", "record"))
+    widest = {ffn for place in members.caps.ffn for ffn in place}
+    heads = {heads for place in members.caps.heads for heads in place}
+    if method == "elm-fixed-dimension":
+        assert widest == {48}
+    else:
+        assert widest != {16}
+    if method == "elm-fixed-heads":
+        assert heads == {4}
+    assert search(settings, QUIET)[0]["score"] == verdict["score"], "finished, and read"
+
+
+def test_a_target_says_how_far_it_grows(settings: SearchSettings) -> None:
+    members = replace(settings, parameter_target=10**9, output=settings.folder().with_name("far"))
+    search(members, QUIET)
+    assert {ffn for place in grown(members).caps.ffn for ffn in place} == {48}  # type: ignore[union-attr]
+    few = replace(settings, parameter_target=100)
+    with pytest.raises(UserError, match=r"--parameter-target is 100, and the smallest student of space has [\d,]+ "):
+        search(few, QUIET)
+    assert not few.folder().exists() or not (few.folder() / "run.json").exists()
+    assert few.to_json()["parameter_target"] == 100 and "parameter_target" not in settings.to_json()
+
+
+def test_what_does_not_grow_is_told_so(settings: SearchSettings) -> None:
+    with pytest.raises(UserError, match="--method ridge has none that does: leave it away, or choose elm or elm-"):
+        replace(settings, method="ridge", parameter_target=10**6).check()
+    with pytest.raises(UserError, match="cannot grow: .* Choose --space elm-small"):
+        replace(settings, space="hybrid").check()
+
+
+def test_single_paths_have_three_times_the_steps() -> None:
+    effort = EFFORTS["quick"]
+    assert supernet_steps(ELM, effort) == 3 * effort.supernet_steps
+    assert supernet_steps(METHODS["autotinybert"], effort) == effort.supernet_steps
+
+
+def test_it_comes_with_spaces_that_can_grow() -> None:
+    for name in ("elm", "elm-small"):
+        SearchSettings((5.0,), method="elm", space=name).check()
