@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from export.builder import Array
-from export.graph_file import PAST
+from export.graph_file import PAST, no_cache
 from runs.errors import UserError
 from students.causal import attending_layers
 from students.spec import StudentSpec
@@ -25,13 +25,18 @@ def empty_cache(session: Any, batch_size: int) -> dict[str, Array]:
     return {given.name: np.zeros((batch_size, given.shape[1], 0, given.shape[3]), dtype=np.float32) for given in past}
 
 
-def graph_feed(spec: StudentSpec, tokens: Mapping[str, Array]) -> dict[str, Array]:
-    """Ids, mask and token types, int64 [B, S], as a spec's graph takes them: a causal one beside an empty cache."""
+def graph_feed(spec: StudentSpec, tokens: Mapping[str, Array], earlier: int = 0) -> dict[str, Array]:
+    """Ids, mask and token types, int64 [B, S], as a spec's graph takes them: a causal one beside a cache of `earlier`
+    tokens, all of them real. `UserError` for such tokens of a model without a cache."""
     if spec.head.kind != "causal-lm":
+        if earlier:
+            raise no_cache(f"a student with the head {spec.head.kind!r}")
         return dict(tokens)
-    feed = {name: tokens[name] for name in ("input_ids", "attention_mask")}
+    mask = tokens["attention_mask"]
+    before = np.ones((len(mask), earlier), dtype=mask.dtype)
+    feed = {"input_ids": tokens["input_ids"], "attention_mask": np.concatenate([before, mask], axis=1)}
     for place, (_, layer) in enumerate(attending_layers(spec)):
-        shape = (len(tokens["input_ids"]), layer.heads, 0, layer.qkv_width // layer.heads)
+        shape = (len(mask), layer.heads, earlier, layer.qkv_width // layer.heads)
         feed |= {f"{PAST}{place}.{role}": np.zeros(shape, dtype=np.float32) for role in ("key", "value")}
     return feed
 

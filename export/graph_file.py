@@ -133,6 +133,13 @@ def axis_sizes(info: GraphInfo, given: GraphInput, workload: Workload) -> tuple[
     return wanted
 
 
+def no_cache(what: str) -> UserError:
+    """The error for earlier tokens of a model that has nowhere to keep them."""
+    return UserError(
+        f"--earlier-tokens asks for tokens in a cache, and {what} keeps none: only causal language models do."
+    )
+
+
 Filler = Callable[[GraphInput, tuple[int, ...], np.random.Generator], Array]
 
 
@@ -162,27 +169,33 @@ FILLERS: tuple[tuple[str, Filler], ...] = (
 """Part of an input's name → what it is fed with; the first that fits."""
 
 
-def _no_past(given: GraphInput, info: GraphInfo, workload: Workload) -> Array:
-    """A cache before the first token, [batch, heads, 0, head width]."""
+def _past(given: GraphInput, info: GraphInfo, workload: Workload) -> Array:
+    """A cache of a workload's earlier tokens, [batch, heads, tokens, head width]; what they were hardly matters."""
     batch, heads, _, width = given.shape
     if not isinstance(heads, int) or not isinstance(width, int):
         raise UserError(f"the cache {given.name} of {info.path} does not say its heads and their width.")
-    return np.zeros((batch if isinstance(batch, int) else workload.batch_size, heads, 0, width), dtype=given.dtype)
+    shape = (batch if isinstance(batch, int) else workload.batch_size, heads, workload.earlier_tokens, width)
+    return np.zeros(shape, dtype=given.dtype)
 
 
 def graph_inputs(info: GraphInfo, workload: Workload, seed: int = 0) -> dict[str, Array]:
     """Arrays of [batch, sequence] for every input: random ids, full masks; `UserError` for inputs of other kinds.
 
-    The cache of a causal graph is empty.
+    The cache of a causal graph holds the workload's earlier tokens, which its mask covers as well; `UserError` for such
+    tokens and a graph without a cache.
     """
     rng = np.random.default_rng(seed)
+    if workload.earlier_tokens and not any(given.name.startswith(PAST) for given in info.inputs):
+        raise no_cache(str(info.path))
     filled: dict[str, Array] = {}
     for given in info.inputs:
         if given.name.startswith(PAST) and len(given.shape) == CACHE_AXES:
-            filled[given.name] = _no_past(given, info, workload)
+            filled[given.name] = _past(given, info, workload)
             continue
         fill = next(filler for part, filler in FILLERS if part in given.name)
         if fill is _random_ids and given.dtype.kind not in "iu":
             raise UserError(f"input {given.name} of {info.path} takes {given.dtype}: only models over ids are run.")
-        filled[given.name] = fill(given, axis_sizes(info, given, workload), rng).astype(given.dtype)
+        batch, length = axis_sizes(info, given, workload)
+        shape = (batch, length + workload.earlier_tokens * (fill is _ones))
+        filled[given.name] = fill(given, shape, rng).astype(given.dtype)
     return filled

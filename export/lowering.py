@@ -38,8 +38,8 @@ LOWERING_VERSION = 3
 def lower(item: Item, kind: ArtifactKind, workload: Workload, seed: int = 0) -> Artifact:
     """Make the item into an artifact of a kind; random weights and inputs come from `seed`.
 
-    Whole models are fed random ids, a mask of ones and token types of zero, causal ones with an empty cache; stacks of
-    layers random hidden states.
+    Whole models are fed random ids, a mask of ones and token types of zero, causal ones with a cache of the workload's
+    earlier tokens; stacks of layers random hidden states.
     Raises `UserError` for an item that has no such form: an ONNX file as a module, a graph in a precision that its kind
     lacks, a text longer than the model's positions, an unreadable checkpoint or file.
     """
@@ -56,6 +56,12 @@ def _described(item: Item, workload: Workload, seed: int) -> DescriptionArtifact
 
 @LOWERINGS.register("torch")
 def _module_artifact(item: Item, workload: Workload, seed: int) -> TorchArtifact:
+    if workload.earlier_tokens:
+        # Its cache would grow with every run.
+        raise UserError(
+            "--earlier-tokens is for ONNX files, and this target runs checkpoints: use --target onnxruntime or "
+            "openvino."
+        )
     module = load_module(item, seed)
     inputs = [torch.from_numpy(value) for value in example_inputs(item, module, workload, seed).values()]
     return TorchArtifact(item_key(item), *in_precision(module, inputs, workload.precision))
@@ -108,7 +114,7 @@ def _written(graph: onnx.ModelProto) -> bytes:
 def graph_arrays(item: Item, module: nn.Module | None, workload: Workload, seed: int = 0) -> dict[str, Array]:
     """What the item's graph is fed with; only a checkpoint has to be loaded as `module` for that."""
     inputs = example_inputs(item, module, workload, seed)
-    return inputs if isinstance(item, Stack) else graph_feed(spec_of(item, module), inputs)
+    return inputs if isinstance(item, Stack) else graph_feed(spec_of(item, module), inputs, workload.earlier_tokens)
 
 
 for _kind in GRAPH_FORMS:
@@ -175,9 +181,11 @@ def block_inputs(block: Block, workload: Workload, rng: np.random.Generator) -> 
 @block_inputs.register
 def _(block: EmbeddingBlock, workload: Workload, rng: np.random.Generator) -> dict[str, Array]:
     shape = (workload.batch_size, workload.sequence_length)
-    if workload.sequence_length > block.maximum_positions:
+    if workload.sequence_length + workload.earlier_tokens > block.maximum_positions:
+        after = f" after --earlier-tokens {workload.earlier_tokens}" if workload.earlier_tokens else ""
         raise UserError(
-            f"--sequence-length is {workload.sequence_length}, but this model has {block.maximum_positions} positions."
+            f"--sequence-length is {workload.sequence_length}{after}, but this model has {block.maximum_positions} "
+            "positions."
         )
     ids = rng.integers(0, block.vocabulary_size, shape)
     return {"input_ids": ids, "token_type_ids": np.zeros(shape, dtype=np.int64)}

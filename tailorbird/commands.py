@@ -321,6 +321,9 @@ def measure_student(
     batch_size: options.MaybeBatchSize = None,
     sequence_length: options.MaybeSequenceLength = None,
     precision: options.MaybePrecision = None,
+    earlier_tokens: Annotated[
+        int | None, typer.Option(help="Tokens in a causal student's cache. Default: none, then all of the text.")
+    ] = None,
     processes: Annotated[int, typer.Option(help="Fresh processes; the median over them counts.", min=1)] = 3,
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
@@ -334,6 +337,7 @@ def measure_student(
         "sequence_length": sequence_length,
         "threads": threads,
         "precision": precision,
+        "earlier_tokens": earlier_tokens,
     }
     given = {name: value for name, value in asked.items() if value is not None}
     return measure_files(student, target, given, processes, seed, Progress(quiet))

@@ -8,6 +8,7 @@ from typing import Any, cast
 from devices.target import ArtifactKind, open_target
 from devices.workload import Precision, Workload
 from export.form import FILES, Form
+from export.graph_file import read_graph_file
 from export.items import Checkpoint, GraphFile, Item
 from export.lowering import GRAPH_FORMS, graph_form
 from nas.result_folder import checkpoint_of
@@ -15,6 +16,8 @@ from profiler.processes import FINAL_POLICY, measure_items
 from runs.errors import UserError
 from runs.files import read_json
 from runs.progress import Progress
+from students.spec import StudentSpec
+from students.stock import checkpoint_outline
 
 FILES_TARGET = "onnxruntime"
 """Where ONNX files are timed if the target runs none."""
@@ -26,23 +29,46 @@ def measure_files(
     """Time an ONNX file, a checkpoint folder, or everything a search left in a result folder.
 
     `given` are the fields of the workload that were asked for. In a result folder the others, target and budget come
-    from its `verdict.json`, and the ONNX files are timed on ONNX Runtime too.
+    from its `verdict.json`, and the ONNX files are timed on ONNX Runtime too. Of a model that writes on, both moments
+    are timed (`_moments`).
     """
     verdict = read_json(student / "verdict.json", "verdict") if (student / "verdict.json").is_file() else None
     target = target or (verdict["target"] if verdict else "onnxruntime")
     workload = replace(Workload(**verdict["workload"]) if verdict else Workload(), **given)
     measured = []
-    for name, item, where, circumstances in _jobs(student, target, workload, verdict is not None):
+    for name, item, where, asked in _jobs(student, target, workload, verdict is not None):
         progress.say(f"timing {name} on {where} in {processes} processes")
-        results = measure_items(
-            {name: item}, where, [circumstances], FINAL_POLICY, processes=processes, seed=seed, progress=progress
-        )
-        measured.append({"file": name, "target": where, "precision": circumstances.precision, **_row(results)})
+        for one in _moments(item, asked, open_target(where).artifact in GRAPH_FORMS):
+            results = measure_items(
+                {name: item}, where, [one], FINAL_POLICY, processes=processes, seed=seed, progress=progress
+            )
+            moment = {"sequence_length": one.sequence_length, "earlier_tokens": one.earlier_tokens}
+            measured.append({"file": name, "target": where, "precision": one.precision, **moment, **_row(results)})
     result = {"student": str(student), "workload": workload.to_json(), "measurements": measured}
     if verdict:
         result["budget_ms"] = verdict["budget_ms"]
         result["within_budget"] = measured[0]["p50_ms"] <= verdict["budget_ms"]
     return result
+
+
+def _moments(item: Item, asked: Workload, is_graph: bool) -> list[Workload]:
+    """What is timed of an item: of one that writes on all tokens at once, after which the first new one is known, and
+    one more after them, by their cache, which graphs alone take; of any other, what is asked for."""
+    spec = _spec_of(item)
+    if spec is None or spec.head.kind != "causal-lm" or asked.earlier_tokens or not is_graph:
+        return [asked]
+    earlier = min(asked.sequence_length, spec.maximum_positions - 1)
+    return [asked, replace(asked, sequence_length=1, earlier_tokens=earlier)]
+
+
+def _spec_of(item: Item) -> StudentSpec | None:
+    """The shape of a file or a folder; None where it does not say, or cannot be read, which opening it will tell."""
+    try:
+        if isinstance(item, GraphFile):
+            return read_graph_file(item.path).spec
+        return checkpoint_outline(item.folder).spec if isinstance(item, Checkpoint) else None
+    except UserError:
+        return None
 
 
 def _row(results: dict[Any, Any]) -> dict[str, Any]:

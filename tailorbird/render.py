@@ -3,7 +3,7 @@
 from devices.disturbance import disturbances_from_json
 from tailorbird.render_scores import distilled as distilled
 from tailorbird.render_scores import verdicts as verdicts
-from tailorbird.tables import Result, ms, percent, table, workload
+from tailorbird.tables import Result, moment, ms, percent, table, workload
 
 
 def profiles(result: Result) -> None:
@@ -106,7 +106,7 @@ def measured(result: Result) -> None:
     """Median over processes, 90th percentile and noise floor of each file."""
     rows = [
         [
-            one["file"],
+            one["file"] + moment(one, result["measurements"]),
             one["target"],
             one["precision"],
             ms(one["p50_ms"]),

@@ -1,5 +1,6 @@
 """Tables and figures on stdout, for people."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -34,9 +35,18 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def moment(one: Result, every: Sequence[Result]) -> str:
+    """Which token of a text that is written on a measurement is of, as the end of a name; empty where none is asked."""
+    if one["earlier_tokens"]:
+        return f": the next {one['sequence_length']} after {one['earlier_tokens']} tokens"
+    goes_on = any(other["file"] == one["file"] and other["earlier_tokens"] for other in every)
+    return f": the first after {one['sequence_length']} tokens" if goes_on else ""
+
+
 def workload(of: Result) -> str:
     """What was run, in words."""
+    after = f" after {of['earlier_tokens']} tokens" if of.get("earlier_tokens") else ""
     return (
-        f"batch {of['batch_size']}, sequence {of['sequence_length']}, "
+        f"batch {of['batch_size']}, sequence {of['sequence_length']}{after}, "
         f"{of['threads']} thread{'s' if of['threads'] > 1 else ''}, {of['precision']}"
     )
