@@ -62,6 +62,17 @@ def test_from_data_to_a_student_within_what_it_grew_to(method: str, settings: Se
     assert search(settings, QUIET)[0]["score"] == verdict["score"], "finished, and read"
 
 
+def test_of_masked_words(settings: SearchSettings, tmp_path: Path) -> None:
+    """A student that no task has decided: its encoder keeps the budget."""
+    texts = write("masked-lm", tmp_path)
+    (verdict,) = search(replace(settings, data=str(texts), task="masked-lm"), QUIET)
+    assert (
+        verdict["within_budget"]
+        and verdict["task"] == "masked-lm"
+        and verdict["score"]["metric"] == "inverse_perplexity"
+    )
+
+
 def test_a_target_says_how_far_it_grows(settings: SearchSettings) -> None:
     members = replace(settings, parameter_target=10**9, output=settings.folder().with_name("far"))
     search(members, QUIET)
