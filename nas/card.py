@@ -1,5 +1,6 @@
 """The student's model card: where it comes from, what it can do, how fast it is, and how all of that was found."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +18,20 @@ def _numbers(layer: Layer) -> str:
     """What a layer has beside its feed-forward, in words."""
     plain = {name: value for name, value in asdict(layer).items() if name not in ("ffn_width", "activation")}
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plain.items())
+
+
+def _tokens(workload: Mapping[str, Any]) -> str:
+    """How many tokens were read, in words."""
+    earlier = workload.get("earlier_tokens", 0)
+    return f"the next token after {earlier}" if earlier else f"{workload['sequence_length']} tokens"
+
+
+def _first_tokens(files: Sequence[Mapping[str, Any]], workload: Mapping[str, Any]) -> list[str]:
+    """Lines on what the first token of a text takes, where files write on."""
+    firsts = [f"`{file['file']}` {file['first_token_ms']:.2f} ms" for file in files if "first_token_ms" in file]
+    if not firsts:
+        return []
+    return ["", f"The first token, which reads {workload['earlier_tokens']} of a text: {', '.join(firsts)}."]
 
 
 def model_card(verdict: dict[str, Any]) -> str:
@@ -79,13 +94,14 @@ def model_card(verdict: dict[str, Any]) -> str:
         f"as {teacher['timed_as']}, takes {teacher['latency_ms']:.2f} ms, {verdict['speedup']:.2f} times as long.",
         "",
         f"Measured on {device['processor']} with target {verdict['target']}: batch {workload['batch_size']}, "
-        f"{workload['sequence_length']} tokens, {workload['threads']} thread(s), {workload['precision']}; the median "
+        f"{_tokens(workload)}, {workload['threads']} thread(s), {workload['precision']}; the median "
         f"over {latency['processes']} fresh processes, noise floor {latency['noise_floor_percent']:.1f} %."
         f"{waited}",
         "",
         "| file | precision | size | ONNX Runtime | memory | agreement |",
         "|---|---|---|---|---|---|",
         *files,
+        *_first_tokens(student["files"], workload),
         "",
         f"Largest difference between the checkpoint's and the fp32 file's outputs: "
         f"{verdict['parity']['max_abs_error']:.1e}.",

@@ -7,6 +7,7 @@ from typing import Any
 
 from distill.bag_of_words import bag_of_words_score
 from distill.evaluation import evaluate
+from distill.kinds import KINDS
 from export.verify import Batch, Parity, compare, run_graph, run_model, text_batches
 from nas.budget import Budget
 from nas.card import CARD_FILE, model_card
@@ -21,9 +22,18 @@ from nas.use import timed_as, used_as_encoder
 from nas.verdict import Circumstances, FileFacts, Scores, TeacherFacts, build_verdict, write_verdict
 from runs.files import write_bytes_atomic
 from students.bert import load_model
+from students.spec import HeadKind
 
-ENCODED_TEXTS = 200
-"""Texts on which encoders are compared with their files."""
+ENCODED_TEXTS, WRITTEN_TEXTS = 200, 20
+"""Texts on which encoders and models that write on are compared with their files: every number of every hidden state
+is, or every score of every word, so that some texts are enough, and all would fill the memory."""
+
+
+def most_compared(kind: HeadKind) -> int | None:
+    """How many texts of such tasks students and files are compared on; None for all."""
+    if used_as_encoder(kind):
+        return ENCODED_TEXTS
+    return WRITTEN_TEXTS if KINDS[kind].causal else None
 
 
 def baselines_on_test(context: Context) -> dict[str, Any]:
@@ -50,13 +60,13 @@ def conclude(
     scored = evaluate(load_model(folder / CHECKPOINT), tokenizer, task.test, longest, task.kind, task.label_names)
     forms = delivered_forms(ground.target, budget.workload)
     texts = task.test.given()
-    if used_as_encoder(task.kind):
-        # Every number of every hidden state is compared: some texts are enough, and all would fill the memory.
-        texts = texts[:: -(-len(texts) // ENCODED_TEXTS)]
+    most = most_compared(task.kind)
+    if most is not None:
+        texts = texts[:: -(-len(texts) // most)]
     # Those of like length share a batch, which is then filled up with little.
     texts = sorted(texts, key=lambda text: len("".join(text)))
     parities = _parities(folder, forms, text_batches(tokenizer, texts, maximum_length=longest))
-    timed = _file_times(context, budget, delivered, forms)
+    timed, first = _file_times(context, budget, delivered, forms), _first_token_times(context, budget, forms)
     files = [
         FileFacts(
             file,
@@ -65,6 +75,7 @@ def conclude(
             timed[file],
             delivered.memory_bytes[file],
             parities[file].agreement,
+            first.get(file),
         )
         for file, form in forms.items()
     ]
@@ -141,6 +152,18 @@ def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, 
         if tryout.rate != 1.0:
             found["rate"] = tryout.rate
     return found
+
+
+def _first_token_times(context: Context, budget: Budget, names: Iterable[str]) -> dict[str, float]:
+    """Milliseconds until a file that writes on has read as many tokens as its cache holds in `_file_times`, by name;
+    nothing of others."""
+    earlier = budget.workload.earlier_tokens
+    if not earlier:
+        return {}
+    workload = replace(budget.workload, precision="fp32", sequence_length=earlier, earlier_tokens=0)
+    files = graph_files(context.result_folder(budget.label), names)
+    timed = time_items(files, FILES_TARGET, workload, context.settings.seed, context.progress)
+    return {name: measurement.p50_ms for name, measurement in timed.items()}
 
 
 def _file_times(context: Context, budget: Budget, delivered: Delivered, names: Iterable[str]) -> dict[str, float]:

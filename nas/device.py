@@ -54,6 +54,12 @@ def device_profile(
             found = profile_device(name, asked, progress=progress)
     else:
         found = load_profile(Path(folder))
+        if found.workloads.earlier_tokens != workload.earlier_tokens:
+            raise UserError(
+                f"the profile {found.folder} is of texts with {found.workloads.earlier_tokens} tokens in their cache, "
+                f"and {workload.earlier_tokens} are asked for: profile with --earlier-tokens "
+                f"{workload.earlier_tokens}, or ask for as many."
+            )
     used = target or found.target
     if open_target(used).stands_for != found.target:
         raise UserError(f"the profile {found.folder} is of {found.target}, not of {used}: name one of the two.")

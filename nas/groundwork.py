@@ -35,6 +35,7 @@ from nas.use import used_as_encoder, used_head
 from profiler.profile import Profile
 from runs.errors import UserError
 from runs.progress import Progress
+from students.heads import CAUSAL_LAYERS
 from students.space import SearchSpace, space
 from students.spec import Head, StudentSpec
 from students.stock_encoders import STOCK_ENCODERS
@@ -107,11 +108,6 @@ def lay_ground(
     """
     task = load_task(settings.data, progress, settings.task)
     kind = KINDS[task.kind]
-    if kind.causal:
-        raise UserError(
-            f"the data {task.source} is a task of kind {task.kind!r}, and a search does not know models that write on "
-            "yet: distil a student of a shape you choose with distill-student, or search with --task masked-lm."
-        )
     if settings.precision_auto and used_as_encoder(task.kind):
         raise UserError(
             f"--precision auto chooses by answers, and the files of a {task.kind} student have none: search with "
@@ -139,6 +135,10 @@ def lay_ground(
             f"--sequence-length is {workload.sequence_length}, and the teacher {teacher.found.name} reads at most "
             f"{inputs.maximum_positions} tokens: give a shorter one."
         )
+    if kind.causal:
+        _require_causal(space(settings.space_name), settings.target)
+        workload = next_token(workload, inputs.maximum_positions)
+        progress.say(f"a student writes on: a budget is what the next token takes after {workload.earlier_tokens}")
     start = perf_counter()
     precisions = CHOICES if settings.precision_auto else (workload.precision,)
     found, target = device_profile(profile or settings.profile, settings.target, workload, progress, precisions)
@@ -174,6 +174,27 @@ def lay_ground(
         profile_seconds=seconds,
         earlier_trials=tuple(earlier_trials),
     )
+
+
+def next_token(workload: Workload, positions: int) -> Workload:
+    """What is timed of a student that writes on: one token after as many as the workload has, which is the longest part
+    of writing a text; as many as leave it a position."""
+    return replace(workload, sequence_length=1, earlier_tokens=min(workload.sequence_length, positions - 1))
+
+
+def _require_causal(members: SearchSpace, target: str | None) -> None:
+    """Raise `UserError` for a space with layers that see later words, and a target that runs no files."""
+    others = sorted({form.type for form in members.choices.types} - set(CAUSAL_LAYERS))
+    if others:
+        raise UserError(
+            f"the space {members.name} has layers of type {', '.join(others)}, which see later words, and a student "
+            "that writes on must not: search with --space hybrid, or another without them."
+        )
+    if target is not None and open_target(target).artifact == "torch":
+        raise UserError(
+            f"target {target!r} runs checkpoints, and the next token of a text is timed in ONNX files, which keep its "
+            "cache: use --target onnxruntime or openvino."
+        )
 
 
 def _require_cuttable(name: str, shape: StudentSpec, members: SearchSpace) -> None:

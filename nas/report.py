@@ -66,7 +66,8 @@ def _chapter(
     report.text(f"{learnt.text} Training loss is the mean since the point before.")
     report.figure(curve_figure(learnt, verdict["score"]["metric"]))
     report.text("The exported files, timed on ONNX Runtime.")
-    columns = ("file", "precision", "bytes", "latency_ms", "memory_bytes", "agreement")
+    first = ("first_token_ms",) if budget.workload.earlier_tokens else ()
+    columns = ("file", "precision", "bytes", "latency_ms", *first, "memory_bytes", "agreement")
     # Verdicts of earlier versions know nothing of memory.
     report.table(columns, [[file.get(column) for column in columns] for file in verdict["student"]["files"]])
     report.text(

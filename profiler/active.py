@@ -28,7 +28,7 @@ MEMBERS = 3
 CANDIDATES = 160
 """Models looked at in a round, in the shares of the effort's populations of whole students."""
 
-STUDENT_KINDS = ("hybrid", "kd-nas", "outside", "mixed")
+STUDENT_KINDS = ("hybrid", "kd-nas", "outside", "mixed", "writers")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def candidates(
     effort: Effort, among: WorkloadRange, seed: tuple[int, ...], known: Mapping[str, Item]
 ) -> list[Candidate]:
     """Whole students that were not planned, in the shares of the effort's populations, each with workloads."""
-    shares = {kind: effort.amounts[kind] for kind in STUDENT_KINDS if effort.amounts.get(kind)}
+    amounts = effort.amounts_for(among)
+    shares = {kind: amounts[kind] for kind in STUDENT_KINDS if amounts.get(kind)}
     cheap = affordable(among, effort.most_flops)
     allotment = Allotment(among, effort.most_flops, np.random.default_rng([*seed, 0]))
     found = []

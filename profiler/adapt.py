@@ -72,6 +72,11 @@ def adapt_profile(
     progress = progress or Progress(quiet=True)
     workloads = workloads or WorkloadRange()
     known = load_profile(base)
+    if workloads.earlier_tokens or known.workloads.earlier_tokens:
+        raise UserError(
+            "--adapt-from moves profiles of whole texts alone, not of those with --earlier-tokens: profile the target "
+            "without it."
+        )
     place = clocked_target(target, workloads)
     pairs = len(list(workloads.parts()))
     fewest = max(FEWEST_SAMPLES, FEWEST_ADAPTED * pairs)

@@ -9,13 +9,14 @@ from devices.measurement import Cell
 from devices.stopwatch import Policy
 from devices.workload import Precision, Workload
 from export.items import Item, Stack, item_blocks, item_key
+from profiler.layer_draws import Generator
 from profiler.population import (
     POPULATIONS,
     POSITIONS,
     SMALL_VOCABULARY,
     VOCABULARY,
+    WRITING,
     Drawing,
-    Generator,
     members,
     uniform_shape,
 )
@@ -51,6 +52,12 @@ class Effort:
     rounds: int = 0
     processes: int = PROCESSES
     anchors: tuple[str, ...] = ("bert-tiny", "minilm-l6-h384", "bert-base")
+    writers: int = 0
+    """Causal students, which alone are measured where there are tokens in their cache."""
+
+    def amounts_for(self, among: WorkloadRange) -> Mapping[str, int]:
+        """How many there are of each population for these workloads."""
+        return {"writers": self.writers} if among.earlier_tokens else self.amounts
 
 
 ALL_NAMED = 100
@@ -75,6 +82,7 @@ EFFORTS.register("quick")(
         anchor_flops=2.5e10,
         minutes=3.0,
         policy=Policy(rounds=2, warmup_runs=1, settle_runs=2, sample_ms=10.0, max_runs=30, visits=2, retakes=2),
+        writers=120,
     )
 )
 EFFORTS.register("standard")(
@@ -106,6 +114,7 @@ EFFORTS.register("standard")(
             retakes=2,
         ),
         rounds=3,
+        writers=300,
     )
 )
 EFFORTS.register("thorough")(
@@ -137,6 +146,7 @@ EFFORTS.register("thorough")(
             retakes=2,
         ),
         rounds=6,
+        writers=900,
     )
 )
 
@@ -207,11 +217,11 @@ class Allotment:
             count = 1
         found = []
         for part in self.rng.permutation(count):
-            batch, threads, precision = self._setting()
-            longest = longest_affordable(item, batch, self.among, self.most_flops)
+            setting = self._setting()
+            longest = longest_affordable(item, setting[0], self.among, self.most_flops)
             share = (part + self.rng.random()) / count
             if longest:
-                found.append(Workload(batch, self.among.length_at(share, longest), threads, precision))
+                found.append(self.among.workload(setting, self.among.length_at(share, longest)))
         return list(dict.fromkeys(found))
 
     def cells(self, item: Item, count: int | None = None) -> list[Cell]:
@@ -223,16 +233,16 @@ class Allotment:
 def essential_cells(items: Iterable[Item], among: WorkloadRange, most_flops: float) -> Iterator[Cell]:
     """Each item in every setting, at the shortest length and at the longest that can be afforded."""
     for item in items:
-        for batch, threads, precision in among.settings():
-            longest = longest_affordable(item, batch, among, most_flops)
+        for setting in among.settings():
+            longest = longest_affordable(item, setting[0], among, most_flops)
             if longest:
                 for length in sorted({among.shortest, among.length_at(1.0, longest)}):
-                    yield Cell(item_key(item), Workload(batch, length, threads, precision))
+                    yield Cell(item_key(item), among.workload(setting, length))
 
 
 def positions_for(among: WorkloadRange) -> int:
     """Positions that every student has: BERT's, or as many as the longest sequence needs."""
-    return max(POSITIONS, among.longest)
+    return max(POSITIONS, among.longest + among.earlier_tokens)
 
 
 def affordable(among: WorkloadRange, most_flops: float) -> Callable[[StudentSpec], bool]:
@@ -245,7 +255,7 @@ def draw_items(effort: Effort, among: WorkloadRange, seed: tuple[int, ...]) -> l
     """The populations of an effort, each in its amount."""
     wanted = affordable(among, effort.most_flops)
     drawn: list[Item] = []
-    for number, (kind, amount) in enumerate(effort.amounts.items()):
+    for number, (kind, amount) in enumerate(effort.amounts_for(among).items()):
         drawing = Drawing((*seed, number), positions=positions_for(among), wanted=wanted)
         drawn += POPULATIONS[kind](amount, drawing)
     return drawn
@@ -256,6 +266,8 @@ def plan_profile(effort: str, workloads: WorkloadRange, seed: int = 0) -> Plan:
     amount = EFFORTS[effort]
     positions = positions_for(workloads)
     anchors = [uniform_shape(SHAPES[name], positions) for name in amount.anchors]
+    if workloads.earlier_tokens:
+        anchors = [replace(spec, head=WRITING) for spec in anchors]
     essential = list(essential_cells(anchors, workloads, amount.anchor_flops))
     drawn = draw_items(amount, workloads, (seed, 2))
     rng = np.random.default_rng([seed, 1])
@@ -275,11 +287,14 @@ def plan_profile(effort: str, workloads: WorkloadRange, seed: int = 0) -> Plan:
 def fresh_students(
     count: int, fit: Mapping[str, Item], among: WorkloadRange, seed: int, most_flops: float
 ) -> dict[str, Item]:
-    """Random members of `hybrid` with the full vocabulary, none of which is in the fit, by key."""
+    """Random members of `hybrid` with the full vocabulary, none of which is in the fit, by key; with tokens in a cache
+    students that write on."""
 
     def fresh(spec: StudentSpec) -> bool:
         return item_key(replace(spec, vocabulary_size=SMALL_VOCABULARY)) not in fit and cheap(spec)
 
     cheap = affordable(among, most_flops)
     drawing = Drawing((seed, 3), VOCABULARY, positions_for(among), fresh)
+    if among.earlier_tokens:
+        return {item_key(item): item for item in POPULATIONS["writers"](count, drawing)}
     return {item_key(item): item for item in members("hybrid", count, drawing)}

@@ -2,23 +2,21 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar, get_args
+from typing import get_args
 
 import numpy as np
 from scipy.stats import qmc
 
 from export.items import Item, Stack
+from profiler.layer_draws import LAYER_DRAWS, STEPS, Choice, Generator, at, draw_transformer, multiple, one_of
 from runs.registry import Registry
-from students.heads import EXACT_LABELS, HeadKind
+from students.heads import CAUSAL_LAYERS, EXACT_LABELS, HeadKind
 from students.shapes import SHAPES
 from students.space import space
 from students.spec import (
     LAYER_TYPES,
     Activation,
-    BottleneckLayer,
-    ConvolutionLayer,
     EmbeddingBlock,
-    FeedForwardLayer,
     Head,
     HeadBlock,
     Layer,
@@ -28,9 +26,6 @@ from students.spec import (
     uniform_spec,
 )
 
-Choice = TypeVar("Choice")
-Generator = np.random.Generator
-
 VOCABULARY = 30522
 SMALL_VOCABULARY = 4096
 """Of the students that are learned from: only the rows that the tokens name are read, so a table of 4096 words takes as
@@ -39,6 +34,11 @@ long as one of 30522 and is made and loaded in an eighth of the time. Those of t
 POSITIONS = 512
 TOKEN_TYPES = 2
 HEAD = Head("classification", 2)
+
+WRITING = Head("causal-lm")
+
+MOST_WORDS = 50_000
+"""Of a causal student's vocabulary: all of its scores are made for every token, so that they count."""
 
 HIDDEN = (96, 768)
 """Hidden widths in channels from the narrowest student to BERT-base."""
@@ -65,19 +65,6 @@ class Drawing:
 Population = Callable[[int, Drawing], Iterator[Item]]
 POPULATIONS: Registry[Population] = Registry("population")
 """Kind → at most so many different items of it; equal arguments give equal items."""
-
-
-def _one_of(rng: Generator, choices: Sequence[Choice]) -> Choice:
-    return choices[int(rng.integers(len(choices)))]
-
-
-def _multiple(value: float, step: int) -> int:
-    return max(step, round(value / step) * step)
-
-
-def _at(ends: tuple[int, int], share: float, step: int) -> int:
-    """A multiple of `step` at a share of the way between two ends, in ratio rather than in distance."""
-    return _multiple(ends[0] * (ends[1] / ends[0]) ** share, step)
 
 
 @dataclass(frozen=True)
@@ -112,57 +99,14 @@ def stacks(count: int, among: Range, rng: Generator) -> Iterator[Item]:
     ):
         head_width = taken(among.head_widths, width_at)
         heads = min(taken(among.heads, heads_at), among.widest_qkv // head_width)
-        ffn, activation = _at(among.ffn, ffn_at, 32), taken(among.activations, activation_at)
+        ffn, activation = at(among.ffn, ffn_at, 32), taken(among.activations, activation_at)
         layer = TransformerLayer(heads, heads * head_width, ffn, activation)
         first_only = number % 4 == 3
-        yield Stack(LayerBlock(_at(among.hidden, hidden_at, 16), layer, first_only), 1 if first_only else STACK_DEPTH)
+        yield Stack(LayerBlock(at(among.hidden, hidden_at, 16), layer, first_only), 1 if first_only else STACK_DEPTH)
 
 
 POPULATIONS.register("narrow-stacks")(lambda count, drawing: stacks(count, NARROW, drawing.rng()))
 POPULATIONS.register("wide-stacks")(lambda count, drawing: stacks(count, WIDE, drawing.rng()))
-
-
-LAYER_DRAWS: Registry[Callable[[Generator, int], Layer]] = Registry("layer type")
-"""Layer type → a random one for a hidden width."""
-
-HEAD_WIDTHS = (16, 23, 32, 32, 44, 64)
-"""Those of the spaces, and two of AutoTinyBERT's that are no multiple of anything."""
-FFN = (96, 2048)
-STEPS = (4, 32)
-ACTIVATIONS: tuple[Activation, ...] = ("gelu", "gelu", "relu", "silu")
-
-
-def _attention(rng: Generator, width: int) -> tuple[int, int]:
-    """Heads, and their width all together: at most about as wide as the layer."""
-    head_width = _one_of(rng, HEAD_WIDTHS)
-    heads = int(rng.integers(1, max(width // head_width, 1) + 1))
-    return heads, heads * head_width
-
-
-def _ffn(rng: Generator) -> int:
-    return _at(FFN, rng.random(), _one_of(rng, STEPS))
-
-
-@LAYER_DRAWS.register("transformer")
-def _transformer(rng: Generator, hidden: int) -> Layer:
-    return TransformerLayer(*_attention(rng, hidden), _ffn(rng), _one_of(rng, ACTIVATIONS))
-
-
-@LAYER_DRAWS.register("feed-forward")
-def _feed_forward(rng: Generator, hidden: int) -> Layer:
-    return FeedForwardLayer(_ffn(rng), int(rng.integers(1, 4)), _one_of(rng, ACTIVATIONS))
-
-
-@LAYER_DRAWS.register("bottleneck")
-def _bottleneck(rng: Generator, hidden: int) -> Layer:
-    width = max(_at((hidden // 4, hidden), rng.random(), 16), 16)
-    heads, qkv = _attention(rng, width)
-    return BottleneckLayer(width, heads, qkv, _ffn(rng), int(rng.integers(1, 5)), _one_of(rng, ACTIVATIONS))
-
-
-@LAYER_DRAWS.register("convolution")
-def _convolution(rng: Generator, hidden: int) -> Layer:
-    return ConvolutionLayer(_one_of(rng, (3, 5, 7, 9, 15, 31)), _ffn(rng), _one_of(rng, ACTIVATIONS))
 
 
 @POPULATIONS.register("layer-stacks")
@@ -171,7 +115,7 @@ def layer_stacks(count: int, drawing: Drawing) -> Iterator[Item]:
     rng = drawing.rng()
     others = [name for name in LAYER_TYPES if name != TransformerLayer.type]
     for number in range(count):
-        hidden = _at((96, 512), rng.random(), 16)
+        hidden = at((96, 512), rng.random(), 16)
         yield Stack(LayerBlock(hidden, LAYER_DRAWS[others[number % len(others)]](rng, hidden)), STACK_DEPTH)
 
 
@@ -179,7 +123,7 @@ def layer_stacks(count: int, drawing: Drawing) -> Iterator[Item]:
 def single_blocks(count: int, drawing: Drawing) -> Iterator[Item]:
     """Embeddings (plain and factorised in turn) and heads, over all hidden widths."""
     for number, width in enumerate(np.geomspace(*HIDDEN, max(count // 2, 1))):
-        hidden = _multiple(float(width), 32)
+        hidden = multiple(float(width), 32)
         embedding = hidden if number % 2 == 0 else max(hidden // 2, 64)
         yield Stack(EmbeddingBlock(embedding, hidden, VOCABULARY, drawing.positions, TOKEN_TYPES), 1)
         yield Stack(HeadBlock(hidden, HEAD.labels), 1)
@@ -197,8 +141,9 @@ def _kept(specs: Iterator[StudentSpec], count: int, drawing: Drawing) -> Iterato
 
 
 def is_check(item: Item) -> bool:
-    """Whether a profile measures this for its check: no classifier that it learns from has the whole vocabulary."""
-    return isinstance(item, StudentSpec) and item.head == HEAD and item.vocabulary_size == VOCABULARY
+    """Whether a profile measures this for its check: none that it learns from and that has the same head has the whole
+    vocabulary."""
+    return isinstance(item, StudentSpec) and item.head in (HEAD, WRITING) and item.vocabulary_size == VOCABULARY
 
 
 def uniform_shape(spec: StudentSpec, positions: int, vocabulary: int = SMALL_VOCABULARY) -> StudentSpec:
@@ -260,10 +205,10 @@ def outside(count: int, drawing: Drawing) -> Iterator[Item]:
     """
 
     def draw(rng: Generator) -> StudentSpec:
-        depth, hidden = _at((1, 10), rng.random(), 1), _at((64, 512), rng.random(), _one_of(rng, STEPS))
-        layers = [_transformer(rng, hidden) for _ in range(depth)]
+        depth, hidden = at((1, 10), rng.random(), 1), at((64, 512), rng.random(), one_of(rng, STEPS))
+        layers = [draw_transformer(rng, hidden) for _ in range(depth)]
         spec = _student(drawing, hidden, layers if rng.random() < 0.5 else layers[:1] * depth)
-        return spec if rng.random() > 1 / 6 else replace(spec, embedding_width=_one_of(rng, (64, 128, 256)))
+        return spec if rng.random() > 1 / 6 else replace(spec, embedding_width=one_of(rng, (64, 128, 256)))
 
     yield from _kept(_endless(draw, drawing), count, drawing)
 
@@ -273,8 +218,8 @@ def mixed(count: int, drawing: Drawing) -> Iterator[Item]:
     """Students whose layers are of any type, half of them of one type alone."""
 
     def draw(rng: Generator) -> StudentSpec:
-        depth, hidden = _at((1, 8), rng.random(), 1), _at((96, 512), rng.random(), _one_of(rng, STEPS))
-        kinds = [_one_of(rng, LAYER_DRAWS.names()) for _ in range(depth)]
+        depth, hidden = at((1, 8), rng.random(), 1), at((96, 512), rng.random(), one_of(rng, STEPS))
+        kinds = [one_of(rng, LAYER_DRAWS.names()) for _ in range(depth)]
         if rng.random() < 0.5:
             kinds = kinds[:1] * depth
         return _student(drawing, hidden, [LAYER_DRAWS[kind](rng, hidden) for kind in kinds])
@@ -294,10 +239,35 @@ def headed(count: int, drawing: Drawing) -> Iterator[Item]:
         rng = drawing.rng()
         while True:
             for kind in OTHER_HEADS:
-                hidden = _at((96, 384), rng.random(), 16)
-                layers = [_transformer(rng, hidden)] * int(rng.integers(1, 5))
+                hidden = at((96, 384), rng.random(), 16)
+                layers = [draw_transformer(rng, hidden)] * int(rng.integers(1, 5))
                 labels = EXACT_LABELS.get(kind, int(rng.integers(2, MOST_LABELS)))
-                words = _at((1024, VOCABULARY), rng.random(), 1) if kind.endswith("-lm") else drawing.vocabulary
+                words = at((1024, VOCABULARY), rng.random(), 1) if kind.endswith("-lm") else drawing.vocabulary
                 yield replace(_student(drawing, hidden, layers, Head(kind, labels)), vocabulary_size=words)
 
     yield from _kept(drawn(), count, drawing)
+
+
+@POPULATIONS.register("writers")
+def writers(count: int, drawing: Drawing) -> Iterator[Item]:
+    """Causal students, half of them alike in all layers, half with words narrower than their layers.
+
+    A third has layers of other types that such students may have. Those that are learned from have vocabularies of any
+    size, but for that of the check.
+    """
+    kinds = sorted(CAUSAL_LAYERS)
+
+    def draw(rng: Generator) -> StudentSpec:
+        depth, hidden = at((1, 8), rng.random(), 1), at((64, 512), rng.random(), one_of(rng, STEPS))
+        mixed = rng.random() < 1 / 3
+        drawn = [one_of(rng, kinds) if mixed else TransformerLayer.type for _ in range(depth)]
+        layers = [LAYER_DRAWS[kind](rng, hidden) for kind in drawn]
+        spec = _student(drawing, hidden, layers if rng.random() < 0.5 else layers[:1] * depth, WRITING)
+        if rng.random() < 0.5:
+            spec = replace(spec, embedding_width=at((32, 256), rng.random(), 16))
+        if drawing.vocabulary == VOCABULARY:
+            return spec
+        words = at((1024, MOST_WORDS), rng.random(), 1)
+        return replace(spec, vocabulary_size=words - (words == VOCABULARY))
+
+    yield from _kept(_endless(draw, drawing), count, drawing)

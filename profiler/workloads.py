@@ -1,7 +1,10 @@
-"""The workloads that a profile is for: lengths between two ends, and every batch size, thread count and precision."""
+"""The workloads that a profile is for: lengths between two ends, and every batch size, thread count and precision.
+
+With tokens in a causal student's cache they are others altogether, so that a profile has one number of them.
+"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, get_args
 
@@ -25,6 +28,8 @@ class WorkloadRange:
     batch_sizes: tuple[int, ...] = (1,)
     threads: tuple[int, ...] = (1,)
     precisions: tuple[Precision, ...] = ("fp32",)
+    earlier_tokens: int = 0
+    """In the cache of a causal student, which is all that such a profile is of."""
 
     def __post_init__(self) -> None:
         for name in ("sequence_lengths", "batch_sizes", "threads", "precisions"):
@@ -41,7 +46,8 @@ class WorkloadRange:
     def of(cls, workload: Workload) -> "WorkloadRange":
         """This workload alone."""
         length = workload.sequence_length
-        return cls(((length, length),), (workload.batch_size,), (workload.threads,), (workload.precision,))
+        spans, earlier = ((length, length),), workload.earlier_tokens
+        return cls(spans, (workload.batch_size,), (workload.threads,), (workload.precision,), earlier)
 
     @property
     def shortest(self) -> int:
@@ -64,7 +70,8 @@ class WorkloadRange:
         """Short name for tables: `b1-s16..512-t1+2-fp32+int8`; that of the workload where there is one alone."""
         spans = "+".join(str(low) if low == high else f"{low}..{high}" for low, high in self.sequence_lengths)
         batches, threads = ("+".join(map(str, values)) for values in (self.batch_sizes, self.threads))
-        return f"b{batches}-s{spans}-t{threads}-{'+'.join(self.precisions)}"
+        after = f"-e{self.earlier_tokens}" if self.earlier_tokens else ""
+        return f"b{batches}-s{spans}-t{threads}-{'+'.join(self.precisions)}{after}"
 
     def settings(self) -> list[tuple[int, int, Precision]]:
         """Every combination of batch size, threads and precision."""
@@ -73,14 +80,17 @@ class WorkloadRange:
     def corners(self) -> list[Workload]:
         """Every combination at both ends of every span."""
         ends = sorted({end for span in self.sequence_lengths for end in span})
-        return [
-            Workload(batch, end, threads, precision) for batch, threads, precision in self.settings() for end in ends
-        ]
+        return [self.workload(setting, end) for setting in self.settings() for end in ends]
+
+    def workload(self, setting: tuple[int, int, Precision], length: int) -> Workload:
+        """One of the settings at a length."""
+        batch, threads, precision = setting
+        return Workload(batch, length, threads, precision, self.earlier_tokens)
 
     def parts(self) -> "Iterator[WorkloadRange]":
         """One range for each pair of threads and precision."""
         for threads, precision in product(self.threads, self.precisions):
-            yield WorkloadRange(self.sequence_lengths, self.batch_sizes, (threads,), (precision,))
+            yield replace(self, threads=(threads,), precisions=(precision,))
 
     def holds(self, workload: Workload) -> bool:
         """Whether the workload lies inside: batch sizes between the smallest and the largest do."""
@@ -89,6 +99,7 @@ class WorkloadRange:
             and self.batch_sizes[0] <= workload.batch_size <= self.batch_sizes[-1]
             and workload.threads in self.threads
             and workload.precision in self.precisions
+            and workload.earlier_tokens == self.earlier_tokens
         )
 
     def length_at(self, share: float, longest: int) -> int:
@@ -104,7 +115,9 @@ class WorkloadRange:
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and names; `from_json` is the inverse."""
-        return {
+        # Whatever was stored before there were any is of none.
+        later = {"earlier_tokens": self.earlier_tokens} if self.earlier_tokens else {}
+        return later | {
             "sequence_lengths": [list(span) for span in self.sequence_lengths],
             "batch_sizes": list(self.batch_sizes),
             "threads": list(self.threads),
@@ -115,7 +128,8 @@ class WorkloadRange:
     def from_json(cls, value: dict[str, Any]) -> "WorkloadRange":
         """Read `to_json`'s form."""
         spans = tuple((low, high) for low, high in value["sequence_lengths"])
-        return cls(spans, tuple(value["batch_sizes"]), tuple(value["threads"]), tuple(value["precisions"]))
+        batches, threads, precisions = (tuple(value[name]) for name in ("batch_sizes", "threads", "precisions"))
+        return cls(spans, batches, threads, precisions, value.get("earlier_tokens", 0))
 
 
 def read_span(text: str) -> Span:
@@ -127,7 +141,11 @@ def read_span(text: str) -> Span:
 
 
 def workload_range(
-    sequence_lengths: Sequence[str], batch_sizes: Sequence[int], threads: Sequence[int], precisions: Sequence[str]
+    sequence_lengths: Sequence[str],
+    batch_sizes: Sequence[int],
+    threads: Sequence[int],
+    precisions: Sequence[str],
+    earlier_tokens: int = 0,
 ) -> WorkloadRange:
     """The range that repeated flags name."""
     known = {name: name for name in get_args(Precision)}
@@ -136,4 +154,5 @@ def workload_range(
         tuple(batch_sizes),
         tuple(threads),
         tuple(known.get(name, name) for name in precisions),
+        earlier_tokens,
     )

@@ -16,8 +16,9 @@ def profile_device(
     target: options.Targets,
     threads: options.ManyThreads = [1],  # noqa: B006 - Typer reads the default; nobody changes it
     batch_size: options.ManyBatchSizes = [1],  # noqa: B006
-    sequence_length: options.ManySequenceLengths = ["128"],  # noqa: B006
+    sequence_length: options.ManySequenceLengths = [],  # noqa: B006
     precision: options.ManyPrecisions = ["fp32"],  # noqa: B006
+    earlier_tokens: options.EarlierTokens = 0,
     effort: options.Effort = "quick",
     minutes: Annotated[float | None, typer.Option(help="Time for each target. Default: the effort's.")] = None,
     error_percent: Annotated[
@@ -37,8 +38,10 @@ def profile_device(
     from profiler.profile import profile_device as profile
     from profiler.workloads import workload_range
     from runs.progress import Progress
+    from tailorbird.inputs import usual_length
 
-    many = workload_range(sequence_length, batch_size, threads, precision)
+    lengths = sequence_length or [str(usual_length(earlier_tokens))]
+    many = workload_range(lengths, batch_size, threads, precision, earlier_tokens)
     folders = {name: output if output is None or len(target) == 1 else output / name for name in target}
     progress = Progress(quiet)
     if adapt_from is None:
@@ -76,17 +79,20 @@ def predict_latency(
     target: options.MaybeTarget = None,
     threads: options.Threads = 1,
     batch_size: options.BatchSize = 1,
-    sequence_length: options.SequenceLength = 128,
+    sequence_length: Annotated[int | None, typer.Option(help="Tokens of one example. Default: 128.")] = None,
     precision: options.Precision = "fp32",
+    earlier_tokens: options.EarlierTokens = 0,
     quiet: options.Quiet = False,
 ) -> dict[str, Any]:
     """Predict the latency of students from a device profile, without running them."""
     from nas.device import device_profile
     from runs.progress import Progress
-    from tailorbird.inputs import one_workload, read_outline, too_long
+    from tailorbird.inputs import one_workload, read_outline, require_cache, too_long, usual_length
 
-    workload = one_workload(batch_size, sequence_length, threads, precision)
+    length = sequence_length or usual_length(earlier_tokens)
+    workload = one_workload(batch_size, length, threads, precision, earlier_tokens)
     outlines = {name: read_outline(name) for name in student}
+    require_cache({name: outline.spec for name, outline in outlines.items()}, workload)
     specs = [outline.spec for outline in outlines.values()]
     used, place = device_profile(profile, target, workload, Progress(quiet))
     ms = used.predictor.predict(specs, workload)

@@ -1,10 +1,11 @@
 """What people type, turned into what the rooms take: specs and workloads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast, get_args
 
 from devices.workload import Precision, Workload
+from export.graph_file import no_cache
 from runs.errors import UserError
 from runs.files import read_json
 from runs.registry import unknown_name
@@ -13,9 +14,23 @@ from students.spec import StudentSpec
 from students.stock import Outline, checkpoint_outline
 
 
-def one_workload(batch_size: int, sequence_length: int, threads: int, precision: str) -> Workload:
+def usual_length(earlier_tokens: int) -> int:
+    """Tokens of one inference where nobody says how many: one where others are in a cache already."""
+    return 1 if earlier_tokens else Workload().sequence_length
+
+
+def require_cache(specs: Mapping[str, StudentSpec], workload: Workload) -> None:
+    """Raise `UserError` for earlier tokens and a student that keeps none of them."""
+    for name, spec in specs.items():
+        if workload.earlier_tokens and spec.head.kind != "causal-lm":
+            raise no_cache(f"{name} (head {spec.head.kind!r})")
+
+
+def one_workload(
+    batch_size: int, sequence_length: int, threads: int, precision: str, earlier_tokens: int = 0
+) -> Workload:
     """A workload from flags; its own checks name the flag that is wrong."""
-    return Workload(batch_size, sequence_length, threads, cast(Precision, precision))
+    return Workload(batch_size, sequence_length, threads, cast(Precision, precision), earlier_tokens)
 
 
 def precisions(names: Sequence[str]) -> list[Precision]:
@@ -46,7 +61,7 @@ def read_outline(text: str) -> Outline:
 
 def too_long(spec: StudentSpec, workload: Workload) -> list[str]:
     """A note where the workload's texts have more tokens than the student has positions."""
-    fits = workload.sequence_length <= spec.maximum_positions
+    fits = workload.sequence_length + workload.earlier_tokens <= spec.maximum_positions
     return [] if fits else [f"it has {spec.maximum_positions} positions, too few for such texts"]
 
 

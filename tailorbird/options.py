@@ -20,12 +20,17 @@ SequenceLength = Annotated[int, typer.Option(help="Tokens of one example.")]
 MaybeThreads = Annotated[int | None, typer.Option(help="Threads of one inference.")]
 MaybeBatchSize = Annotated[int | None, typer.Option(help="Examples of one inference.")]
 MaybeSequenceLength = Annotated[int | None, typer.Option(help="Tokens of one example.")]
+EarlierTokens = Annotated[
+    int, typer.Option(help="Tokens in a causal student's cache: what the next one takes. Then --sequence-length is 1.")
+]
 MaybePrecision = Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or int8, as far as the target has it.")]
 ManyThreads = Annotated[list[int], typer.Option("--threads", help="Threads of one inference; may be repeated.")]
 ManyBatchSizes = Annotated[list[int], typer.Option("--batch-size", help="Examples of one inference; may be repeated.")]
 ManySequenceLengths = Annotated[
     list[str],
-    typer.Option("--sequence-length", help="Tokens of one example, or two ends as in 16-512; may be repeated."),
+    typer.Option(
+        "--sequence-length", help="Tokens of one example, or two ends as in 16-512; repeatable. Default: 128."
+    ),
 ]
 Precision = Annotated[str, typer.Option(help="fp32, bf16, fp16 or int8, as far as the target has it.")]
 ManyPrecisions = Annotated[list[str], typer.Option("--precision", help="fp32, bf16, fp16 or int8; may be repeated.")]

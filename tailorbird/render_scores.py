@@ -49,8 +49,8 @@ def _verdict(verdict: Result) -> None:
         *[
             [
                 file["file"],
-                f"{file['bytes'] / 1e6:.1f} MB, {ms(file['latency_ms'])} on ONNX Runtime{_memory(file)}, agreement "
-                f"{percent(file['agreement'])}",
+                f"{file['bytes'] / 1e6:.1f} MB, {ms(file['latency_ms'])} on ONNX Runtime{_first(file)}{_memory(file)}, "
+                f"agreement {percent(file['agreement'])}",
             ]
             for file in student["files"]
         ],
@@ -77,6 +77,11 @@ def _limits(limits: Result) -> list[list[str]]:
     if limits.get("memory_bytes") is not None:
         asked.append(f"at most {limits['memory_bytes'] / 1e6:g} MB of memory")
     return [["limits", f"{' and '.join(asked)}: {'kept' if limits['kept'] else 'MISSED'}"]] if asked else []
+
+
+def _first(file: Result) -> str:
+    """What the first token takes, where a file writes on."""
+    return f" (the first token {ms(file['first_token_ms'])})" if "first_token_ms" in file else ""
 
 
 def _memory(file: Result) -> str:

@@ -121,9 +121,3 @@ def test_a_teacher_whose_words_are_narrower_than_its_layers(settings: SearchSett
     (verdict,) = search(replace(settings, space=str(narrow)), QUIET)
     assert verdict["student"]["spec"]["embedding_width"] in (12, 14) and verdict["parity"]["max_abs_error"] <= 1e-4
     assert verdict["score"]["student"] > 0.7
-
-
-def test_models_that_write_on_are_refused(settings: SearchSettings, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not know models that write on yet.*--task masked-lm"):
-        search(replace(settings, data=str(write("causal-lm", tmp_path)), task="causal-lm"), QUIET)
-    assert not (tmp_path / "run").exists()

@@ -9,8 +9,9 @@ import pytest
 
 from devices.workload import Workload
 from export.items import Stack, item_blocks, item_key
+from profiler.layer_draws import LAYER_DRAWS
 from profiler.plan import EFFORTS, Allotment, Plan, item_flops, longest_affordable, plan_profile
-from profiler.population import LAYER_DRAWS, NARROW, POPULATIONS, VOCABULARY, WIDE, Drawing, Range, stacks
+from profiler.population import NARROW, POPULATIONS, VOCABULARY, WIDE, Drawing, Range, stacks
 from profiler.workloads import WorkloadRange
 from runs.errors import UserError
 from students.heads import HeadKind

@@ -38,8 +38,8 @@ def _home() -> "TemporaryDirectory[str]":
     return TemporaryDirectory(prefix="tailorbird-home-")
 
 
-def tiny_search(root: Path, patch: pytest.MonkeyPatch, space: str) -> SearchSettings:
-    """Settings of a search in `root`, for any data."""
+def tiny_search(root: Path, patch: pytest.MonkeyPatch, space: str, earlier_tokens: int = 0) -> SearchSettings:
+    """Settings of a search in `root`, for any data; with earlier tokens for texts to write on."""
     patch.setenv("TAILORBIRD_HOME", _home().name)
     patch.setitem(EFFORTS._entries, TINY.name, TINY)
     patch.setattr(Effort, "fitting", lambda self, kind: TRAINING)
@@ -50,7 +50,7 @@ def tiny_search(root: Path, patch: pytest.MonkeyPatch, space: str) -> SearchSett
     return SearchSettings(
         budgets_ms=(1.5,),
         workload=WORKLOAD,
-        target=f"replay:{make_profile(root / 'profile', members)}",
+        target=f"replay:{make_profile(root / 'profile', members, earlier_tokens=earlier_tokens)}",
         teacher=str(write_bert(root / "teacher")),
         space=str(members),
         effort=TINY.name,

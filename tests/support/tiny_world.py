@@ -116,12 +116,19 @@ def make_space(path: Path) -> Path:
     return path
 
 
-def make_profile(folder: Path, space_file: Path, precisions: tuple[Precision, ...] = ("fp32",)) -> Path:
+def make_profile(
+    folder: Path, space_file: Path, precisions: tuple[Precision, ...] = ("fp32",), earlier_tokens: int = 0
+) -> Path:
     """A finished profile whose device takes 1 ms and what the FLOPs cost, in int8 half as much, and 5 % more; no clock
-    was read for it."""
+    was read for it. With earlier tokens it is of causal students' next one, for which FLOPs cost sixteen times as much.
+    """
     members = space(str(space_file))
     codes = members.sample(60, np.random.default_rng(1))
-    specs = members.decode(codes, vocabulary_size=33, maximum_positions=32, token_types=2, head=Head())
+    whole, length = WORKLOAD, WORKLOAD.sequence_length
+    head = Head("causal-lm") if earlier_tokens else Head()
+    if earlier_tokens:
+        whole = replace(WORKLOAD, sequence_length=1, earlier_tokens=earlier_tokens)
+    specs = members.decode(codes, vocabulary_size=33, maximum_positions=32, token_types=2, head=head)
     folder.mkdir()
     mark = fingerprint(open_target("onnxruntime"), LOWERING_VERSION)
     rng = np.random.default_rng(2)
@@ -129,9 +136,9 @@ def make_profile(folder: Path, space_file: Path, precisions: tuple[Precision, ..
     with SampleStore(folder / STORE_FILE) as store:
         store.set_fingerprint(mark)
         for (number, spec), precision in product(enumerate(dict.fromkeys(specs)), precisions):
-            workload = replace(WORKLOAD, precision=precision)
+            workload = replace(whole, precision=precision)
             rate = {"fp32": 5e5, "int8": 1e6}[precision]
-            latency = (1.0 + spec.flops(1, 16) / rate) * (1 + 0.01 * rng.standard_normal())
+            latency = (1.0 + spec.flops(1, length) / rate) * (1 + 0.01 * rng.standard_normal())
             store.add_items({item_key(spec): item_to_json(spec)})
             store.add(Sample(item_key(spec), workload, 0, 0, latency * DISTURBANCE.usual, float(number)))
             observations.append(Observation(spec.blocks(), True, workload, latency))
@@ -140,7 +147,7 @@ def make_profile(folder: Path, space_file: Path, precisions: tuple[Precision, ..
         "schema": SCHEMA,
         "target": "onnxruntime",
         "fingerprint": mark.to_json(),
-        "workloads": replace(WorkloadRange.of(WORKLOAD), precisions=precisions).to_json(),
+        "workloads": replace(WorkloadRange.of(whole), precisions=precisions).to_json(),
         "effort": "quick",
         "seed": 0,
         "check": {},
