@@ -7,7 +7,8 @@ from torch import Tensor
 
 from distill.features import feature_widths
 from students.encoder import StudentConfig
-from students.spec import StudentSpec
+from students.spec import Head, StudentSpec, uniform_spec
+from students.stock import ACTIVATIONS
 from students.stock_encoders import first_position
 
 MOST_POSITIONS = 512
@@ -56,6 +57,25 @@ class Inputs:
     vocabulary_size: int
     maximum_positions: int
     token_types: int
+
+
+def decoder_shape(model: Any, head: Head, inputs: Inputs) -> StudentSpec:
+    """A student of a stock decoder's depth and widths, which is what is timed and counted in its place.
+
+    Its layers are a student's: a Llama's third product of a feed-forward, and its heads that share keys, it lacks.
+    Weights are not looked at. Raises `UserError` for sizes that no student has.
+    """
+    config = model.config
+    activation = ACTIVATIONS.get(config.hidden_act, "silu")
+    sizes = (config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.intermediate_size)
+    return uniform_spec(
+        *sizes,
+        activation=activation,
+        vocabulary_size=inputs.vocabulary_size,
+        maximum_positions=inputs.maximum_positions,
+        token_types=inputs.token_types,
+        head=head,
+    )
 
 
 def students_inputs(model: Any, tokenizer: Any) -> Inputs:

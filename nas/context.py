@@ -73,8 +73,8 @@ class Context:
 
     @property
     def method_recipe(self) -> Recipe:
-        """The method's recipe, in this task's and this effort's batches."""
-        return self.effort.recipe(RECIPES[self.method.recipe], self.ground.task.kind)
+        """The search's recipe, in this task's and this effort's batches."""
+        return self.effort.recipe(RECIPES[self.ground.recipe], self.ground.task.kind)
 
     @property
     def recipe(self) -> Recipe:

@@ -15,10 +15,6 @@ from distill.checkpoints import load_tokenizer
 from distill.encoding import encode
 from distill.fitting import fitted_order, fitting_length
 from distill.kinds import KINDS, LanguageModel
-from distill.recipe import Recipe
-from distill.recipe_file import RECIPES
-from distill.sources import Looked, check_teacher, find_source
-from distill.stock_teachers import stock_type
 from distill.tasks import Task, load_task
 from nas.budget import Budget
 from nas.controllers.pool import Codes
@@ -31,14 +27,13 @@ from nas.methods import METHODS
 from nas.scoring import Scoring, require_feasible
 from nas.settings import SearchSettings
 from nas.supernet_work import growing, supernet_work
-from nas.use import used_as_encoder, used_head
+from nas.teacher import looked_at, require_cuttable, teacher_shape
+from nas.use import next_token, require_causal, used_as_encoder, used_head
 from profiler.profile import Profile
 from runs.errors import UserError
 from runs.progress import Progress
-from students.heads import CAUSAL_LAYERS
-from students.space import SearchSpace, space
+from students.space import space
 from students.spec import Head, StudentSpec
-from students.stock_encoders import STOCK_ENCODERS
 
 CHOICES: tuple[Precision, ...] = ("fp32", "int8")
 """Precisions that `--precision auto` tries."""
@@ -61,6 +56,8 @@ class Ground:
     """What teacher and students answer; students are used and timed under `nas.use.used_head` of it."""
     teacher_spec: StudentSpec
     """The teacher's shape, or that of the copy that students are cut from."""
+    recipe: str
+    """How the method distils, by name: its own, or for a teacher that nothing can be cut from `UNCUT`."""
     teacher_fitted: bool
     """Whether the teacher answers with the task's labels already, so that it will not be fine-tuned."""
     examples: int
@@ -116,7 +113,7 @@ def lay_ground(
     progress.say(f"data: {task.name}, {task.kind} ({task.licence}), {task.source}")
     earlier_trials = read_trials(settings, task.content_hash) if earlier_trials is None else earlier_trials
     method = METHODS[settings.method]
-    teacher = _looked_at(settings.teacher, task, RECIPES[method.recipe], progress)
+    recipe, teacher = looked_at(settings.teacher, task, method, progress)
     inputs, tokenizer, longest = teacher.inputs, load_tokenizer(teacher.folder), teacher.inputs.maximum_positions
     if isinstance(kind, LanguageModel):
         # Its texts are one stream, cut into pieces as long as they are learnt from.
@@ -136,7 +133,7 @@ def lay_ground(
             f"{inputs.maximum_positions} tokens: give a shorter one."
         )
     if kind.causal:
-        _require_causal(space(settings.space_name), settings.target)
+        require_causal(space(settings.space_name), settings.target)
         workload = next_token(workload, inputs.maximum_positions)
         progress.say(f"a student writes on: a budget is what the next token takes after {workload.earlier_tokens}")
     start = perf_counter()
@@ -145,9 +142,9 @@ def lay_ground(
     seconds = perf_counter() - start
     head = kind.head_for(task.label_names)
     members = Members(space(settings.space_name), **asdict(inputs), head=used_head(head))
-    assert teacher.cut_from is not None
-    shape = replace(teacher.cut_from, head=head)
-    _require_cuttable(teacher.found.name, shape, members.space)
+    shape = replace(teacher.cut_from or teacher_shape(teacher, head), head=head)
+    if teacher.cut_from is not None:
+        require_cuttable(teacher.found.name, shape, members.space)
     if method.preparation == "supernet":
         taught = replace(members, head=head)
         supernet_work(taught, shape, method)
@@ -162,6 +159,7 @@ def lay_ground(
         task=task,
         head=head,
         teacher_spec=shape,
+        recipe=recipe,
         teacher_fitted=fitted_order(teacher.found, task) is not None,
         examples=len(lengths),
         mean_tokens=float(lengths.mean()),
@@ -174,36 +172,6 @@ def lay_ground(
         profile_seconds=seconds,
         earlier_trials=tuple(earlier_trials),
     )
-
-
-def next_token(workload: Workload, positions: int) -> Workload:
-    """What is timed of a student that writes on: one token after as many as the workload has, which is the longest part
-    of writing a text; as many as leave it a position."""
-    return replace(workload, sequence_length=1, earlier_tokens=min(workload.sequence_length, positions - 1))
-
-
-def _require_causal(members: SearchSpace, target: str | None) -> None:
-    """Raise `UserError` for a space with layers that see later words, and a target that runs no files."""
-    others = sorted({form.type for form in members.choices.types} - set(CAUSAL_LAYERS))
-    if others:
-        raise UserError(
-            f"the space {members.name} has layers of type {', '.join(others)}, which see later words, and a student "
-            "that writes on must not: search with --space hybrid, or another without them."
-        )
-    if target is not None and open_target(target).artifact == "torch":
-        raise UserError(
-            f"target {target!r} runs checkpoints, and the next token of a text is timed in ONNX files, which keep its "
-            "cache: use --target onnxruntime or openvino."
-        )
-
-
-def _require_cuttable(name: str, shape: StudentSpec, members: SearchSpace) -> None:
-    if shape.embedding_width != shape.hidden_width and not members.narrow_words:
-        raise UserError(
-            f"the teacher {name} has words of {shape.embedding_width} channels under layers of {shape.hidden_width}, "
-            f"and no student can be cut from it whose words are as wide as its layers, as in the space {members.name}: "
-            "search with --space compact or another whose words are narrower, or give another --teacher."
-        )
 
 
 def _scoring(
@@ -270,19 +238,6 @@ def _require_feasible(
         return time_items({"fastest": spec}, target, scoring.workload, settings.seed, progress)["fastest"].p50_ms
 
     require_feasible([budget], scoring.fastest(settings.seed), measure, target, settings.space_name)
-
-
-def _looked_at(source: str | None, task: Task, recipe: Recipe, progress: Progress) -> Looked:
-    """What is known of a teacher from which students can be cut, so that it has a shape of ours."""
-    folder, name = find_source(source, progress)
-    own = stock_type(folder)
-    if own is not None and own not in STOCK_ENCODERS:
-        raise UserError(
-            f"the teacher {name} is of type {own!r}, and a search cuts students from bert, "
-            f"{', '.join(STOCK_ENCODERS.names())} and students of ours: distill-student --recipe from-random knows "
-            "others, for a student of a shape you choose."
-        )
-    return check_teacher(source, task, recipe, progress)
 
 
 def automatic_length(lengths: npt.NDArray[np.int64], maximum: int) -> int:

@@ -44,6 +44,11 @@ class Method:
         return self.proxy in MINI_DISTILLATIONS
 
     @property
+    def only_teaches(self) -> bool:
+        """Whether it takes nothing of a teacher but what that answers, so that students may start from nothing."""
+        return self.teaches and self.preparation == "none" and self.recipe == "default"
+
+    @property
     def foretells(self) -> bool:
         """Whether it tries no candidate itself."""
         return self.proxy == LEARNED

@@ -239,7 +239,7 @@ def _head_ms(ground: Ground) -> float:
 
 def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
     method, effort, kind = METHODS[settings.method], EFFORTS[settings.effort], ground.task.kind
-    recipe = effort.recipe(RECIPES[method.recipe], kind)
+    recipe = effort.recipe(RECIPES[ground.recipe], kind)
     optimization = recipe.optimization
     fitting = effort.fitting(kind)
     size = ground.examples, len(ground.task.label_names)

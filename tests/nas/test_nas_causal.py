@@ -6,17 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_kinds import write
+from stock_models import write_stock
+from tiny_kinds import BAD, GOOD, PLAIN, write
 from tiny_search import QUIET, SPACE, tiny_search
+from transformers import LlamaForCausalLM
 
 from devices.workload import Workload
+from distill.forms import Inputs, decoder_shape
+from distill.stock_teachers import load_stock
 from export.generation import generate_greedily
 from export.verify import open_graph
 from nas.conclusion import WRITTEN_TEXTS, most_compared
-from nas.groundwork import next_token
 from nas.search import SearchSettings, search
+from nas.use import next_token
 from runs.errors import UserError
+from runs.files import read_json
 from students.model import load_student
+from students.spec import Head
 
 EARLIER = 16
 
@@ -53,6 +59,41 @@ def test_from_texts_to_files_that_write_on(method: str, settings: SearchSettings
                 numbers = {"max_new_tokens": 12, "min_new_tokens": 12, "pad_token_id": 0}
                 written = student.generate(given[0], attention_mask=given[1], do_sample=False, **numbers)
             np.testing.assert_array_equal(generate_greedily(session, ids, mask, 12), written[:, length:].numpy())
+
+
+@pytest.fixture
+def llama(settings: SearchSettings, tmp_path: Path) -> SearchSettings:
+    """With a decoder as teacher, from which nothing can be cut."""
+    folder = write_stock("llama", tmp_path / "llama", (*PLAIN, *GOOD, *BAD), LlamaForCausalLM)
+    return replace(settings, teacher=str(folder))
+
+
+def test_a_decoder_teaches_students_from_nothing(llama: SearchSettings) -> None:
+    (verdict,) = search(llama, QUIET)
+    assert verdict["within_budget"] and verdict["parity"]["max_abs_error"] <= 1e-4
+    assert verdict["teacher"]["timed_as"] == "a causal student of its depth and widths"
+    learnt = read_json(Path(verdict["folder"]) / "student" / "distilled.json", "record")
+    assert learnt["recipe"]["name"] == "from-random"
+    shape = decoder_shape(load_stock(Path(str(llama.teacher))), Head("causal-lm"), Inputs(33, 40, 1))
+    assert [layer.ffn_width for layer in shape.layers] == [48, 48] and shape.vocabulary_size == 33
+
+
+@pytest.mark.parametrize("method", ["autotinybert", "elm", "integer-programming", "w-pca", "zero-step", "kd-nas-paper"])
+def test_a_method_that_starts_from_its_teacher_is_told_so(method: str, llama: SearchSettings) -> None:
+    grown = Path(str(llama.space)).with_name("elm.yaml")
+    grown.write_text(SPACE.replace("hidden: [16, 24]", "hidden: [24]"))
+    with pytest.raises(UserError, match=f"--method {method} cuts students .* 'llama', none can be cut: choose one"):
+        search(replace(llama, method=method, space=str(grown)), QUIET)
+    assert not llama.folder().exists()
+
+
+def test_teachers_are_told_apart(settings: SearchSettings, llama: SearchSettings, tmp_path: Path) -> None:
+    encoder = write_stock("roberta", tmp_path / "roberta", (*PLAIN, *GOOD, *BAD))
+    with pytest.raises(UserError, match="'roberta' reads whole texts, and causal-lm needs one that writes them on"):
+        search(replace(settings, teacher=str(encoder)), QUIET)
+    classes = str(write("classification", tmp_path))
+    with pytest.raises(UserError, match="is of type 'llama', and a search cuts students from bert, roberta"):
+        search(replace(llama, data=classes, task=None), QUIET)
 
 
 def test_what_cannot_write_on_is_refused(settings: SearchSettings, tmp_path: Path) -> None:
