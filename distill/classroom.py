@@ -32,6 +32,7 @@ from distill.lesson import Lesson, needs_answers, needs_teacher_inside
 from distill.masking import Masking, masking_of
 from distill.numerics import training_device
 from distill.recipe import Recipe
+from distill.remembered import Remembered
 from distill.stock_teachers import check_stock
 from distill.stored_answers import PART_TEXTS, stored_answers
 from distill.stored_features import LEAST_VISITS, MOST_BYTES, Inside, bytes_of, places_to_store
@@ -66,6 +67,8 @@ class Classroom:
         """Where it is shown how far the teacher has got with what takes minutes."""
         self.least_visits = LEAST_VISITS
         """Runs that come to each text less often store nothing of what they see inside the teacher."""
+        self.remembered = Remembered()
+        """What it answered to batches of brief trainings, which come again with each."""
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -19,6 +19,7 @@ from distill.numerics import mixed_precision
 from distill.objectives import OBJECTIVES, AnswerObjective, Answers, LayerObjective, Match
 from distill.objectives.answers import TEMPERATURES, shifted
 from distill.recipe import Optimization, Term
+from distill.remembered import Remembered
 from distill.stored_features import Place, features_in, has_features, noted
 
 
@@ -79,6 +80,8 @@ class Lesson(nn.Module):
                 for widths in dict.fromkeys(self._widths[number]):
                     projections[_place(number, *widths)] = nn.Linear(*widths)
         self.projections = nn.ModuleDict(projections)
+        self.remembered: Remembered | None = None
+        """What the teacher answered to other students, of those that learn one after the other."""
         self.average: Average | None = None
         self.adversarial = 0.0
 
@@ -153,8 +156,9 @@ class Lesson(nn.Module):
         with mixed_precision(inputs["input_ids"].device):
             # Answers that nobody stored are asked for now.
             asked = "teacher_logits" not in inputs and any(needs_answers(term) for _, term in active)
-            teacher = self._teachers_features(inputs, wants, asked)
-            answers = teacher.logits if teacher is not None and asked else inputs.get("teacher_logits")
+            teacher, answers = self._teachers_features(inputs, wants, asked), inputs.get("teacher_logits")
+            if asked:
+                answers = self._answers_now(inputs) if teacher is None else teacher.logits
             totals: list[Tensor] = []
             first: Tensor | None = None
             for model in self._students(share_done):
@@ -176,10 +180,19 @@ class Lesson(nn.Module):
         return torch.stack(totals).mean()
 
     def _teachers_features(self, inputs: Batch, wants: frozenset[str], asked: bool) -> Features | None:
-        """What the batch brings of the teacher, or what it shows when it is run; None where nothing is wanted."""
+        """What the batch brings of the inside of the teacher, or what it shows when it is run; None where nothing of it
+        is wanted."""
         if wants and not asked and has_features(inputs):
             return features_in(inputs, self._teacher[0])
-        return no_gradient_features(self._teacher[0], inputs, wants) if wants or asked else None
+        return no_gradient_features(self._teacher[0], inputs, wants) if wants else None
+
+    def _answers_now(self, inputs: Batch) -> Tensor:
+        """The teacher's answers to a batch that brings none."""
+
+        def ask() -> Tensor:
+            return no_gradient_features(self._teacher[0], inputs, frozenset()).logits
+
+        return ask() if self.remembered is None else self.remembered.answers(inputs, ask)
 
     @property
     def _inner(self) -> dict[int, LayerObjective]:

@@ -20,7 +20,6 @@ from nas.conclusion import WRITTEN_TEXTS, most_compared
 from nas.search import SearchSettings, search
 from nas.use import next_token
 from runs.errors import UserError
-from runs.files import read_json
 from students.model import load_student
 from students.spec import Head
 
@@ -72,8 +71,8 @@ def test_a_decoder_teaches_students_from_nothing(llama: SearchSettings) -> None:
     (verdict,) = search(llama, QUIET)
     assert verdict["within_budget"] and verdict["parity"]["max_abs_error"] <= 1e-4
     assert verdict["teacher"]["timed_as"] == "a causal student of its depth and widths"
-    learnt = read_json(Path(verdict["folder"]) / "student" / "distilled.json", "record")
-    assert learnt["recipe"]["name"] == "from-random"
+    learnt = (Path(verdict["folder"]) / "student" / "distilled.json").read_text()
+    assert '"name": "from-random"' in learnt
     shape = decoder_shape(load_stock(Path(str(llama.teacher))), Head("causal-lm"), Inputs(33, 40, 1))
     assert [layer.ffn_width for layer in shape.layers] == [48, 48] and shape.vocabulary_size == 33
 
