@@ -173,9 +173,14 @@ def summary(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines += _pooled(where, left, methods, lambda found: found.by_hand)
     searched = [how for how in methods if how not in SAID]
     for plain in SAID:
-        having = [found for found in rows.values() if plain in found.methods]
-        over = f"Mean over the {len(having)} minus {SAID[plain]}"
-        lines += _pooled(over, having, searched, partial(_of_method, plain))
+        # Not all methods were tried everywhere: those that were in the same places stand together.
+        together: dict[tuple[str, ...], list[str]] = {}
+        for how in searched:
+            places = tuple(name for name, found in rows.items() if {plain, how} <= set(found.methods))
+            together.setdefault(places, []).append(how)
+        for places, hows in together.items():
+            over = f"Mean over the {len(places)} ({'; '.join(places)}) minus {SAID[plain]}"
+            lines += _pooled(over, [rows[name] for name in places], hows, partial(_of_method, plain))
     return [*lines, ""]
 
 
