@@ -58,13 +58,17 @@ def _described(item: Item, workload: Workload, seed: int) -> DescriptionArtifact
 def _module_artifact(item: Item, workload: Workload, seed: int) -> TorchArtifact:
     if workload.earlier_tokens:
         # Its cache would grow with every run.
-        raise UserError(
-            "--earlier-tokens is for ONNX files, and this target runs checkpoints: use --target onnxruntime or "
-            "openvino."
-        )
+        raise runs_no_cache("this target")
     module = load_module(item, seed)
     inputs = [torch.from_numpy(value) for value in example_inputs(item, module, workload, seed).values()]
     return TorchArtifact(item_key(item), *in_precision(module, inputs, workload.precision))
+
+
+def runs_no_cache(what: str) -> UserError:
+    """The error for tokens in the cache of a model that PyTorch runs."""
+    return UserError(
+        f"--earlier-tokens is for ONNX files, and {what} runs checkpoints: use --target onnxruntime or openvino."
+    )
 
 
 def _graph_artifact(kind: ArtifactKind, item: Item, workload: Workload, seed: int) -> OnnxArtifact:

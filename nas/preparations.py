@@ -7,7 +7,7 @@ from typing import Any
 
 from distill.mini import ask_beforehand, untaught
 from distill.supernet import caps_of, teach_supernet
-from nas.additive import Additive, Skeleton, largest, loss_table, parts_to_try, replaced, skeletons, within_reach
+from nas.additive import Additive, Part, Skeleton, largest, loss_table, parts_to_try, replaced, skeletons, within_reach
 from nas.context import Context
 from nas.groundwork import Ground
 from nas.supernet_work import growing, parts_of_space, supernet_steps
@@ -15,6 +15,9 @@ from runs.registry import Registry
 from students.codes import Codes
 
 Preparation = Callable[[Context], dict[str, Any]]
+
+WHOLE = -1
+"""In the place of a layer: all of them as large as can be."""
 
 PREPARATIONS: Registry[Preparation] = Registry("preparation")
 """Name → a function of a search's context to what is to be said of it."""
@@ -56,15 +59,22 @@ def supernet(context: Context) -> dict[str, Any]:
 
 @PREPARATIONS.register("replaced-parts")
 def replaced_parts(context: Context) -> dict[str, Any]:
-    """What every choice for a single layer loses, at the recipe's start; each skeleton is stored as it is done."""
+    """What every choice for a single layer loses, at the recipe's start; each layer's are stored as they are done."""
     space, tryout = context.ground.members.space, context.tryout
     ask_beforehand(tryout.teacher, tryout.task, tryout.recipe, context.progress)
     wanted = reached(context.ground)
     tried = {one: parts_to_try(space, one, context.effort.replaced) for one in wanted}
-    done = [one for one in tried if context.run.result(_replaced_stage(one))]
-    tables = {}
-    work = {one: 1 + len(parts) for one, parts in tried.items()}
-    with context.progress.task("replacing parts", sum(work.values()), sum(work[one] for one in done)) as task:
+    # What belongs to no layer is the loss of the largest member.
+    stages = {
+        (one, slot): [part for part in parts if part[0] == slot]
+        for one, parts in tried.items()
+        for slot in [WHOLE, *sorted({part[0] for part in parts})]
+    }
+    work = {stage: len(parts) or 1 for stage, parts in stages.items()}
+    done = sum(work[stage] for stage in stages if context.run.result(_replaced_stage(*stage)))
+    wholes: dict[Skeleton, float] = {}
+    losses: dict[Skeleton, dict[Part, float]] = {one: {} for one in tried}
+    with context.progress.task("replacing parts", sum(work.values()), done) as task:
 
         def loss(codes: Codes) -> float:
             (spec,) = context.ground.members.specs(codes[None])
@@ -72,15 +82,17 @@ def replaced_parts(context: Context) -> dict[str, Any]:
             task.advance()
             return score.kl
 
-        def replace_parts(skeleton: Skeleton) -> dict[str, Any]:
-            whole = loss(largest(space, skeleton))
-            losses = [[*part, loss(replaced(space, skeleton, part))] for part in tried[skeleton]]
-            return {"whole": whole, "losses": losses}
+        def replace_parts(skeleton: Skeleton, parts: list[Part]) -> dict[str, Any]:
+            students = [replaced(space, skeleton, part) for part in parts] or [largest(space, skeleton)]
+            return {"losses": [loss(codes) for codes in students]}
 
-        for skeleton in tried:
-            found = context.run.stage(_replaced_stage(skeleton), partial(replace_parts, skeleton))
-            losses = {(slot, what, width): loss for slot, what, width, loss in found["losses"]}
-            tables[skeleton] = loss_table(space, skeleton, found["whole"], losses)
+        for (skeleton, slot), parts in stages.items():
+            found = context.run.stage(_replaced_stage(skeleton, slot), partial(replace_parts, skeleton, parts))
+            if slot == WHOLE:
+                (wholes[skeleton],) = found["losses"]
+            else:
+                losses[skeleton] |= zip(parts, found["losses"], strict=True)
+    tables = {one: loss_table(space, one, wholes[one], losses[one]) for one in tried}
     return {"parts": sum(map(len, tried.values())), "tables": Additive(space, tables).to_json()}
 
 
@@ -91,5 +103,5 @@ def reached(ground: Ground) -> list[Skeleton]:
     return [one for one in skeletons(space) if one in found or not found]
 
 
-def _replaced_stage(skeleton: Skeleton) -> str:
-    return "parts of " + "-".join(map(str, skeleton))
+def _replaced_stage(skeleton: Skeleton, slot: int) -> str:
+    return f"parts of {'-'.join(map(str, skeleton))}, {'whole' if slot == WHOLE else f'layer {slot}'}"

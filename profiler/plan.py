@@ -82,7 +82,7 @@ EFFORTS.register("quick")(
         anchor_flops=2.5e10,
         minutes=3.0,
         policy=Policy(rounds=2, warmup_runs=1, settle_runs=2, sample_ms=10.0, max_runs=30, visits=2, retakes=2),
-        writers=120,
+        writers=320,
     )
 )
 EFFORTS.register("standard")(
@@ -114,7 +114,7 @@ EFFORTS.register("standard")(
             retakes=2,
         ),
         rounds=3,
-        writers=300,
+        writers=600,
     )
 )
 EFFORTS.register("thorough")(
@@ -146,7 +146,7 @@ EFFORTS.register("thorough")(
             retakes=2,
         ),
         rounds=6,
-        writers=900,
+        writers=1500,
     )
 )
 

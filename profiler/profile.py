@@ -10,7 +10,7 @@ from devices.fingerprint import fingerprint
 from devices.stopwatch import Policy
 from devices.store import SampleStore
 from devices.target import Target, open_target
-from export.lowering import LOWERING_VERSION
+from export.lowering import LOWERING_VERSION, runs_no_cache
 from predictor.latency import LatencyPredictor
 from profiler.active import form_committee
 from profiler.evidence import read_evidence
@@ -105,6 +105,8 @@ def clocked_target(target: str, workloads: WorkloadRange) -> Target:
         raise UserError(
             f"target {target!r} replays a profile and cannot be profiled: its profile is the folder itself."
         )
+    if workloads.earlier_tokens and place.artifact == "torch":
+        raise runs_no_cache(target)
     for workload in workloads.corners():
         place.check(workload)
     return place

@@ -38,7 +38,7 @@ def measure_files(
     measured = []
     for name, item, where, asked in _jobs(student, target, workload, verdict is not None):
         progress.say(f"timing {name} on {where} in {processes} processes")
-        for one in _moments(item, asked, open_target(where).artifact in GRAPH_FORMS):
+        for one in _moments(item, asked, open_target(where).artifact in GRAPH_FORMS, "earlier_tokens" not in given):
             results = measure_items(
                 {name: item}, where, [one], FINAL_POLICY, processes=processes, seed=seed, progress=progress
             )
@@ -51,12 +51,17 @@ def measure_files(
     return result
 
 
-def _moments(item: Item, asked: Workload, is_graph: bool) -> list[Workload]:
+def _moments(item: Item, asked: Workload, is_graph: bool, both: bool) -> list[Workload]:
     """What is timed of an item: of one that writes on all tokens at once, after which the first new one is known, and
-    one more after them, by their cache, which graphs alone take; of any other, what is asked for."""
+    one more after them, by their cache, which graphs alone take; of any other, or without `both`, what is asked for.
+
+    What a verdict asks for, which is the next token, comes first.
+    """
     spec = _spec_of(item)
-    if spec is None or spec.head.kind != "causal-lm" or asked.earlier_tokens or not is_graph:
+    if spec is None or spec.head.kind != "causal-lm" or not both or not is_graph:
         return [asked]
+    if asked.earlier_tokens:
+        return [asked, replace(asked, sequence_length=asked.earlier_tokens, earlier_tokens=0)]
     earlier = min(asked.sequence_length, spec.maximum_positions - 1)
     return [asked, replace(asked, sequence_length=1, earlier_tokens=earlier)]
 

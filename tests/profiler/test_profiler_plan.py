@@ -11,10 +11,10 @@ from devices.workload import Workload
 from export.items import Stack, item_blocks, item_key
 from profiler.layer_draws import LAYER_DRAWS
 from profiler.plan import EFFORTS, Allotment, Plan, item_flops, longest_affordable, plan_profile
-from profiler.population import NARROW, POPULATIONS, VOCABULARY, WIDE, Drawing, Range, stacks
+from profiler.population import NARROW, POPULATIONS, VOCABULARY, WIDE, Drawing, Range, is_check, stacks
 from profiler.workloads import WorkloadRange
 from runs.errors import UserError
-from students.heads import HeadKind
+from students.heads import CAUSAL_LAYERS, HeadKind
 from students.shapes import SHAPES
 from students.space import space
 from students.spec import LAYER_TYPES, EmbeddingBlock, HeadBlock, LayerBlock, StudentSpec, uniform_spec
@@ -173,3 +173,19 @@ def test_the_spaces_lie_within_what_is_learned() -> None:
     assert max(student.hidden_width for student in learned) >= 768
     assert min(student.hidden_width for student in learned) <= 96
     assert uniform_spec(12, 768, 12, 3072).layers in {student.layers for student in learned}
+
+
+def test_with_tokens_in_a_cache_all_students_write_on() -> None:
+    among = WorkloadRange(((1, 1),), earlier_tokens=600)
+    plan = plan_profile("quick", among)
+    assert {cell.workload for cell in (*plan.cells, *plan.check_cells)} == {Workload(1, 1, 1, earlier_tokens=600)}
+    learned = [item for key, item in plan.fit.items() if key != plan.reference]
+    for item in (*learned, *plan.check.values()):
+        assert isinstance(item, StudentSpec) and item.head.kind == "causal-lm"
+        assert item.maximum_positions >= 601
+    words = {item.vocabulary_size for item in learned if isinstance(item, StudentSpec)}
+    assert min(words) < 2000 and max(words) > 40_000
+    assert len(plan.check) == 20 and all(is_check(item) for item in plan.check.values())
+    assert not any(is_check(item) for item in learned)
+    types = {layer.type for item in learned if isinstance(item, StudentSpec) for layer in item.layers}
+    assert types == set(CAUSAL_LAYERS)

@@ -1,5 +1,7 @@
 """Ranges of workloads: what lies inside, what is drawn from them, what people type."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -83,3 +85,14 @@ def test_other_lengths_are_refused(text: str) -> None:
 def test_impossible_ranges_are_refused(flags: tuple[list[str], list[int], list[int], list[str]], message: str) -> None:
     with pytest.raises(UserError, match=message):
         workload_range(*flags)
+
+
+def test_a_profile_is_of_one_number_of_earlier_tokens() -> None:
+    many = workload_range(["1-4"], [1, 2], [1], ["fp32"], 64)
+    assert many.key == "b1+2-s1..4-t1-fp32-e64" and many == WorkloadRange.from_json(many.to_json())
+    assert {one.earlier_tokens for one in many.corners()} == {64} and len(many.corners()) == 4
+    inside = many.corners()[0]
+    assert many.holds(inside) and not many.holds(replace(inside, earlier_tokens=0))
+    assert all(part.earlier_tokens == 64 for part in many.parts())
+    assert WorkloadRange.of(inside).only == inside
+    assert "earlier_tokens" not in WorkloadRange().to_json(), "what was stored before is still read as it was meant"

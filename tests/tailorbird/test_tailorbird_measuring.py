@@ -16,7 +16,7 @@ from runs.errors import UserError
 from runs.progress import Progress
 from students.model import build_student
 from students.spec import Head, uniform_spec
-from tailorbird.measuring import _jobs, measure_files
+from tailorbird.measuring import _jobs, _moments, measure_files
 from tailorbird.render import measured
 
 PORTABLE = ("student.onnx", "student.int8.onnx")
@@ -111,3 +111,11 @@ def test_files_of_a_model_that_writes_on_are_timed_by_their_cache(tmp_path: Path
     (tmp_path / "classifier.onnx").write_bytes(graph.SerializeToString())
     with pytest.raises(UserError, match=r"classifier.onnx keeps none: only causal"):
         graph_inputs(read_graph_file(tmp_path / "classifier.onnx"), Workload(earlier_tokens=2))
+
+
+def test_of_a_searched_one_what_its_verdict_asks_for_comes_first(tmp_path: Path) -> None:
+    spec = uniform_spec(1, 16, 2, 32, head=Head("causal-lm"), vocabulary_size=64, maximum_positions=24)
+    build_student(spec).save_pretrained(tmp_path)
+    asked, item = Workload(1, 1, earlier_tokens=16), Checkpoint(tmp_path)
+    assert _moments(item, asked, is_graph=True, both=True) == [asked, Workload(1, 16)]
+    assert _moments(item, asked, is_graph=True, both=False) == [asked]
