@@ -139,10 +139,12 @@ def _table(numbers: Any) -> Table:
 def require_growing(space: SearchSpace) -> None:
     """Raise `UserError` for a space whose layers have no caps of their own."""
     choices = space.choices
-    if choices.alike or len(choices.hidden) > 1 or len(choices.qkv) > 1 or not choices.qkv[0].per_head:
+    types = {form.type for form in choices.types}
+    one_width = len(choices.hidden) == 1 and len(choices.qkv) == 1 and choices.qkv[0].per_head
+    if choices.alike or not one_width or len(types) < len(choices.types):
         raise UserError(
             f"a supernet of the space {space.name} cannot grow: its layers must be free to differ, with one hidden "
-            "width and heads of one width. Choose --space elm-small or elm, or another --method."
+            "width, heads of one width, and no layer type twice. Choose --space elm-small or elm, or another --method."
         )
 
 

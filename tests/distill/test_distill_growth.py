@@ -224,6 +224,12 @@ def test_spaces_that_cannot_grow_are_refused(name: str) -> None:
         require_growing(space(name))
 
 
+def test_a_layer_type_that_is_there_twice_cannot_grow(tmp_path: Path) -> None:
+    (tmp_path / "twice.yaml").write_text(SPACE.replace("transformer, ", "bottleneck to 1/2, "))
+    with pytest.raises(UserError, match="no layer type twice"):
+        require_growing(space(tmp_path / "twice.yaml"))
+
+
 def test_every_number_of_its_rules_counts(grower: Grower) -> None:
     said = grower().to_json()
     assert said == {**asdict(Growth()), "target": None}
