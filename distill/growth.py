@@ -76,6 +76,11 @@ class Growing:
         neurons = self.space.choices.ffn
         return self._alike(self._numbers_of_heads()[-1], neurons[0] if self.rules.dimension else neurons[-1])
 
+    @property
+    def widest(self) -> Caps:
+        """Every head, and all neurons: however it grows, members within it are as fast as the fastest of these."""
+        return self._alike(self._numbers_of_heads()[-1], self.space.choices.ffn[-1])
+
     def _alike(self, heads: int, ffn: int) -> Caps:
         shape = max(self.space.choices.layers), len(self.space.choices.types)
         return Caps(*(tuple((number,) * shape[1] for _ in range(shape[0])) for number in (heads, ffn)))
@@ -94,8 +99,8 @@ class Growing:
         """Mean number of weights at which it stops to grow."""
         if self.target is not None:
             return float(self.target)
-        ends = [self._alike(self._numbers_of_heads()[-1], self.space.choices.ffn[end]) for end in (0, -1)]
-        least, most = map(self.mean_parameters, ends)
+        narrowest = self._alike(self._numbers_of_heads()[-1], self.space.choices.ffn[0])
+        least, most = map(self.mean_parameters, (narrowest, self.widest))
         return least + self.rules.until * (most - least)
 
     def largest(self, caps: Caps, number: int) -> StudentSpec:

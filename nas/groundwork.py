@@ -26,7 +26,7 @@ from nas.memory import MEASURED, MemoryModel, measure_memory
 from nas.methods import METHODS
 from nas.scoring import Scoring, require_feasible
 from nas.settings import SearchSettings
-from nas.supernet_work import growing, supernet_work
+from nas.supernet_work import confined, growing, supernet_work
 from nas.teacher import looked_at, require_cuttable, teacher_shape
 from nas.use import next_token, require_causal, used_as_encoder, used_head
 from profiler.profile import Profile
@@ -143,12 +143,13 @@ def lay_ground(
     head = kind.head_for(task.label_names)
     members = Members(space(settings.space_name), **asdict(inputs), head=used_head(head))
     shape = replace(teacher.cut_from or teacher_shape(teacher, head), head=head)
+    grown = growing(method, members, settings.parameter_target)
+    if grown is not None:
+        members = confined(members, grown.widest)
     if teacher.cut_from is not None:
         require_cuttable(teacher.found.name, shape, members.space)
     if method.preparation == "supernet":
-        taught = replace(members, head=head)
-        supernet_work(taught, shape, method)
-        growing(method, taught, settings.parameter_target)
+        supernet_work(replace(members, head=head), shape, method)
     known = memory or {}
     scorings = {
         one: _scoring(settings, members, found, target, one, known.get(one.precision), progress)

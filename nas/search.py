@@ -138,7 +138,8 @@ def _as_begun(run: RunFolder, ground: Ground) -> Ground:
 
 
 def _as_prepared(context: Context, prepared: dict[str, Any]) -> Context:
-    """The context once a method's preparation has shown how far its space is worth searching."""
+    """The context once a method's preparation has shown how far its space is worth searching: not beyond what it was
+    before."""
     if "caps" not in prepared:
         return context
     ground, caps = context.ground, caps_from_json(prepared["caps"])

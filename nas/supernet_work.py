@@ -42,14 +42,16 @@ def growing(method: Method, members: Members, target: int | None = None) -> Grow
     """
     if method.growth is None:
         return None
+    found = Growing(method.growth, members.space, partial(_within, members), members.specs, target)
     if target is not None:
-        least = float(members.parameters(members.space.enumerate_extremes()).min())
+        smallest = confined(members, found.widest)
+        least = float(smallest.parameters(smallest.space.enumerate_extremes()).min())
         if target < least:
             raise UserError(
                 f"--parameter-target is {target}, and the smallest student of {members.space.name} has {least:,.0f} "
                 "weights for this teacher: give at least as many, or none."
             )
-    return Growing(method.growth, members.space, partial(_within, members), members.specs, target)
+    return found
 
 
 def _within(members: Members, caps: Caps) -> Parts:

@@ -8,14 +8,17 @@ from tiny_kinds import write
 from tiny_search import QUIET, TINY, tiny_search
 
 from distill.supernet import caps_of
+from nas.members import Members
 from nas.methods import ELM, METHODS
 from nas.schedule import EFFORTS
+from nas.scoring import Scoring
 from nas.search import SearchSettings, search
-from nas.supernet_work import supernet_steps
+from nas.supernet_work import confined, growing, supernet_steps
+from profiler.profile import load_profile
 from runs.errors import UserError
 from runs.files import read_json
 from students.space import SearchSpace, space
-from students.spec import StudentSpec
+from students.spec import Head, StudentSpec
 
 SPACE = """\
 layers: [1, 2]
@@ -82,6 +85,24 @@ def test_a_target_says_how_far_it_grows(settings: SearchSettings) -> None:
         search(few, QUIET)
     assert not few.folder().exists() or not (few.folder() / "run.json").exists()
     assert few.to_json()["parameter_target"] == 100 and "parameter_target" not in settings.to_json()
+
+
+def test_a_budget_that_needs_fewer_heads_is_refused_at_once(settings: SearchSettings) -> None:
+    """Layers have all their heads until some are alike: the fastest members of the plain space are none here."""
+    profile = load_profile(Path(str(settings.target).partition(":")[2]))
+    members = Members(space(settings.space_name), 33, 40, 2, Head("classification", 2))
+    grown = growing(ELM, members)
+    assert grown is not None
+
+    def fastest(among: Members) -> float:
+        scoring = Scoring(among, profile.predictor, settings.workload, profile.disturbance(settings.workload))
+        return scoring.fastest(0).predicted_ms
+
+    few, every = fastest(members), fastest(confined(members, grown.widest))
+    assert few < 0.99 * every
+    with pytest.raises(UserError, match="can meet --budget-ms .*: the fastest possible .*heads 4"):
+        search(replace(settings, budgets_ms=((few + every) / 2,)), QUIET)
+    assert not settings.folder().exists()
 
 
 def test_what_does_not_grow_is_told_so(settings: SearchSettings) -> None:
