@@ -32,7 +32,7 @@ def fast_development(space: SearchSpace, codes: Codes) -> npt.NDArray[np.bool_]:
     """
     hidden = np.array(space.choices.hidden)[codes[:, 1], None]
     ffn = np.array(space.choices.ffn)[space.layer_view(codes)[..., 2]] / hidden
-    qkv = space.widths(codes) / hidden
+    qkv = space.query_widths(codes) / hidden
     kept = (ffn >= FFN_SHARES[0]) & (ffn <= FFN_SHARES[1]) & (qkv >= QKV_SHARES[0]) & (qkv <= QKV_SHARES[1])
     found: npt.NDArray[np.bool_] = (kept | ~space.used(codes)).all(axis=1)
     return found

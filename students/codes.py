@@ -293,7 +293,8 @@ class CodeSpace:
         return inside & ~self.lacking(checked)
 
     def widths(self, codes: Codes) -> npt.NDArray[np.int64]:
-        """Qkv width in each slot by its genes, [n, slots]; of no meaning for layers without attention."""
+        """Qkv width in each slot by its genes, [n, slots], of which narrow bottlenecks have a part; of no meaning for
+        layers without attention."""
         layers = self.layer_view(codes)
         widths: npt.NDArray[np.int64] = self.qkv_widths[codes[:, 1, None], layers[..., 0], layers[..., 1]]
         return widths

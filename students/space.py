@@ -47,6 +47,13 @@ class SearchSpace(VariedSpace):
         around = Surroundings(vocabulary_size, maximum_positions, token_types, head)
         return space_blocks(self, around).table(self, codes, once)
 
+    def query_widths(self, codes: Codes) -> Codes:
+        """Channels of all queries in each slot, [n, slots]; of no meaning for layers without attention."""
+        parts = np.array([form.part if form.narrow else 1 for form in self.choices.types])
+        types = self.layer_view(codes)[..., -1] if self.typed else np.zeros((1, 1), dtype=np.int64)
+        widths: Codes = self.widths(codes) // parts[types]
+        return widths
+
     def decode(
         self, codes: Codes, *, vocabulary_size: int, maximum_positions: int, token_types: int, head: Head
     ) -> list[StudentSpec]:

@@ -58,7 +58,7 @@ def shape_features(space: SearchSpace, codes: Codes) -> Features:
         return np.take_along_axis(values, slots, axis=1).astype(np.float64)
 
     rows, last = np.arange(len(codes)), depths - 1
-    queries = np.where(attends, of_layers(space.widths(codes)), 0.0)
+    queries = np.where(attends, of_layers(space.query_widths(codes)), 0.0)
     heads = np.where(attends, of_layers(np.array(choices.heads)[layers[..., 0]]), 0.0)
     ffn = of_layers(np.array(choices.ffn)[layers[..., 2]])
     found = [depths, 1.0 / depths, np.log(np.array(choices.hidden)[codes[:, 1]]), heads.sum(axis=1) / depths]
