@@ -82,10 +82,12 @@ class Compared:
         return f"{BEST} ({self.best.removeprefix(BY_HAND)})", self.by_hand
 
 
-def compared(one: Mapping[str, Any], budget: str) -> Compared | None:
-    """What is there of a budget; None where no seed is there of all methods."""
+def compared(one: Mapping[str, Any], budget: str, among: Sequence[str] | None = None) -> Compared | None:
+    """What is there of a budget, of `among` or of those that have most seeds; None where no seed is there of all."""
     cells = cells_of(one, budget)
-    best, methods = best_by_hand(cells), [how for how in cells if not how.startswith(BY_HAND)]
+    searched = {how: found for how, found in cells.items() if not how.startswith(BY_HAND)}
+    most = max(map(len, searched.values()), default=0)
+    best, methods = best_by_hand(cells), among or [how for how, found in searched.items() if len(found) == most]
     kept = [*methods, *([best] if best else [])]
     # Seeds are paired, so only those count that all have.
     common = _common({how: cells[how] for how in kept})
@@ -121,6 +123,14 @@ def section(task: str, budget: str, one: Mapping[str, Any]) -> list[str]:
         if without:
             minus = ", ".join(f"`{how}` {_signed(found.methods[whole], right)}" for how, right in without.items())
             lines += [f"`{whole}` minus what it is with one thing changed: {minus}.", ""]
+    for how in cells:
+        fewer = None
+        if not how.startswith(BY_HAND) and how not in found.methods and RANDOM in found.methods:
+            fewer = compared(one, budget, [RANDOM, how])
+        if fewer is not None:
+            difference = _signed(fewer.methods[how], fewer.methods[RANDOM])
+            seeds = len(fewer.methods[how])
+            lines += [f"`{how}` over {seeds} seed{'s' if seeds > 1 else ''} minus {SAID[RANDOM]}: {difference}.", ""]
     mixed = [_types(how, each) for how, each in cells.items()]
     lines += [line for line in mixed if line]
     lines += ["| | validation | predicted ms | M weights | candidates | steps | seconds | first seed's shape |"]

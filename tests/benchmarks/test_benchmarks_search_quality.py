@@ -79,6 +79,10 @@ def test_validation_chooses_the_shape_and_differences_are_paired() -> None:
     text = page({"tone": one})
     assert "`kd-nas` minus what it is with one thing changed: `kd-nas-paper` **+10.0 [" in text
     assert "Layers of `ridge in mixed`: 4 transformer, 2 convolution." in text
+    assert "over 1 seed" not in text
+    del cells["4/ridge in mixed/1"]
+    text = page({"tone": one})
+    assert "| tone, 4 ms | 2 |" in text and "`ridge in mixed` over 1 seed minus random search: **-5.0 [" in text
 
 
 def test_one_budget_from_data_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
