@@ -28,7 +28,7 @@ from nas.scoring import Scoring, require_feasible
 from nas.settings import SearchSettings
 from nas.supernet_work import confined, growing, supernet_work
 from nas.teacher import looked_at, require_cuttable, teacher_shape
-from nas.use import next_token, require_causal, used_as_encoder, used_head
+from nas.use import next_token, require_causal, used_head
 from profiler.profile import Profile
 from runs.errors import UserError
 from runs.progress import Progress
@@ -105,10 +105,10 @@ def lay_ground(
     """
     task = load_task(settings.data, progress, settings.task)
     kind = KINDS[task.kind]
-    if settings.precision_auto and used_as_encoder(task.kind):
+    if settings.precision_auto and isinstance(kind, LanguageModel):
         raise UserError(
-            f"--precision auto chooses by answers, and the files of a {task.kind} student have none: search with "
-            "--precision fp32 or --precision int8."
+            f"--precision auto chooses by answers, and a {task.kind} student answers no texts: search with --precision "
+            "fp32 or --precision int8."
         )
     progress.say(f"data: {task.name}, {task.kind} ({task.licence}), {task.source}")
     earlier_trials = read_trials(settings, task.content_hash) if earlier_trials is None else earlier_trials

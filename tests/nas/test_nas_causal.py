@@ -100,6 +100,8 @@ def test_what_cannot_write_on_is_refused(settings: SearchSettings, tmp_path: Pat
     mixed.write_text(f"{SPACE}types: [transformer, convolution of 3]\n")
     with pytest.raises(UserError, match="layers of type convolution, which see later words"):
         search(replace(settings, space=str(mixed)), QUIET)
+    with pytest.raises(UserError, match="chooses by answers, and a causal-lm student answers no texts"):
+        search(replace(settings, precision_auto=True), QUIET)
     with pytest.raises(UserError, match="target 'cpu' runs checkpoints, and the next token of a text is timed in ONNX"):
         search(replace(settings, target="cpu"), QUIET)
     assert not settings.folder().exists()
