@@ -42,7 +42,9 @@ def growing(method: Method, members: Members, target: int | None = None) -> Grow
     """
     if method.growth is None:
         return None
-    found = Growing(method.growth, members.space, partial(_within, members), members.specs, target)
+    # Whatever it is confined to now, it is another part of the same space as it grows.
+    whole = replace(members, space=replace(members.space, caps=None))
+    found = Growing(method.growth, whole.space, partial(_within, whole), whole.specs, target)
     if target is not None:
         smallest = confined(members, found.widest)
         least = float(smallest.parameters(smallest.space.enumerate_extremes()).min())

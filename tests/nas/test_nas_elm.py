@@ -1,12 +1,14 @@
 """ELM's search from data to a verified export: its supernet grows, and the student lies within what it grew to."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from tiny_kinds import write
 from tiny_search import QUIET, TINY, tiny_search
 
+from distill.growth import Growth
+from distill.recipe_file import RECIPES
 from distill.supernet import caps_of
 from nas.members import Members
 from nas.methods import ELM, METHODS
@@ -44,25 +46,38 @@ def grown(settings: SearchSettings) -> SearchSpace:
     return replace(space(settings.space_name), caps=caps_of(settings.folder() / "supernet"))
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].growth is not None])
-def test_from_data_to_a_student_within_what_it_grew_to(method: str, settings: SearchSettings) -> None:
-    settings = replace(settings, method=method)
+def test_from_data_to_a_student_within_what_it_grew_to(settings: SearchSettings) -> None:
     (verdict,) = search(settings, QUIET)
     assert verdict["within_budget"] and verdict["parity"]["max_abs_error"] <= 1e-4
     assert verdict["schedule"]["supernet_steps"] == 3 * 8 and verdict["schedule"]["candidates"] > TINY.candidates
     members = grown(settings)
-    assert members.caps is not None
+    assert members.caps is not None and {ffn for place in members.caps.ffn for ffn in place} != {16}
     assert members.valid(members.encode([StudentSpec.from_json(verdict["student"]["spec"])])).all()
     assert "caps" in str(read_json(settings.folder() / "run.json", "record"))
-    widest = {ffn for place in members.caps.ffn for ffn in place}
-    heads = {heads for place in members.caps.heads for heads in place}
-    if method == "elm-fixed-dimension":
-        assert widest == {48}
-    else:
-        assert widest != {16}
-    if method == "elm-fixed-heads":
-        assert heads == {4}
     assert search(settings, QUIET)[0]["score"] == verdict["score"], "finished, and read"
+
+
+def test_heads_that_are_alike_are_given_up(settings: SearchSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here all are: the student is found among those of fewer heads than the search began with."""
+    monkeypatch.setitem(METHODS._entries, "elm", replace(ELM, growth=Growth(alike=-1.0)))
+    (verdict,) = search(settings, QUIET)
+    assert {heads for place in grown(settings).caps.heads for heads in place} == {1}  # type: ignore[union-attr]
+    assert {layer["heads"] for layer in verdict["student"]["spec"]["layers"]} == {1}
+
+
+def test_each_variant_leaves_out_one_idea() -> None:
+    rest = {name: METHODS[name] for name in METHODS if name.startswith("elm-")}
+    whole = asdict(ELM)
+    changed = {name: [key for key, value in asdict(one).items() if value != whole[key]] for name, one in rest.items()}
+    assert changed == {
+        "elm-fixed-dimension": ["name", "growth"],
+        "elm-fixed-heads": ["name", "growth"],
+        "elm-plain-features": ["name", "recipe"],
+    }
+    assert rest["elm-fixed-dimension"].growth == Growth(dimension=False)
+    assert rest["elm-fixed-heads"].growth == Growth(heads=False)
+    kinds = [{term.objective for term in RECIPES[name].terms} for name in ("elm", "elm-plain")]
+    assert kinds == [{"elm-output", "elm-attention", "logits-dist"}, {"hidden", "attention-output", "logits-dist"}]
 
 
 def test_of_masked_words(settings: SearchSettings, tmp_path: Path) -> None:
