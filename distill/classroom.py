@@ -68,7 +68,7 @@ class Classroom:
         self.least_visits = LEAST_VISITS
         """Runs that come to each text less often store nothing of what they see inside the teacher."""
         self.remembered = Remembered()
-        """What it answered to batches of brief trainings, which come again with each."""
+        """What a language model made of texts; to be given to lessons whose texts come again as they are."""
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -177,7 +177,14 @@ class Classroom:
 
     def lesson(self, student: StudentPreTrainedModel, recipe: Recipe, seed: int, logits: Logits | None) -> Lesson:
         """The student under the recipe, with the teacher beside it where that is needed."""
-        return Lesson(student, recipe.terms, self.teacher_beside(recipe, logits), seed, self.task.kind)
+        lesson = Lesson(student, recipe.terms, self.teacher_beside(recipe, logits), seed, self.task.kind)
+        lesson.remembered = self.remembered_always
+        return lesson
+
+    @property
+    def remembered_always(self) -> Remembered | None:
+        """What is remembered from step to step of any run: nothing where words are hidden, each time others."""
+        return self.remembered if self.kind.causal else None
 
     def teacher_beside(self, recipe: Recipe, logits: Logits | None) -> Any | None:
         """The teacher where a recipe needs more of it than its stored answers `logits`."""

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.asked_words import asked_of
 from distill.batches import Batch
 from runs.errors import UserError
 from runs.registry import Registry
-from students.headed import UNLABELLED, StudentForMaskedLM
 from students.model import StudentConfig, encoder_of
 from students.spec import BottleneckLayer, StudentSpec, TransformerLayer
 
@@ -26,11 +26,11 @@ INNER = {"queries": "query", "keys": "key", "values": "value", "attention_output
 class Features:
     """One batch seen from inside. Layered features have one tensor a layer; those not asked for are empty.
 
-    logits [B, labels] of a text, [B, S, labels] of tokens, [places, words] of hidden words where a model leaves out the
-    rest; hidden_states: embedding output and each layer's, [B, S, h]; attention_scores: before the softmax and
-    without mask, [B, heads, S, S]; queries, keys, values: [B, S, q]; attention_outputs: after the attention's residual
-    and norm, [B, S, w], w the hidden width or a bottleneck's; mask [B, S], True for a token and False for padding;
-    causal: whether a token sees none that come after it.
+    logits [B, labels] of a text, [B, S, labels] of tokens, [places, words] of the words that are asked for where a
+    model leaves out the rest; hidden_states: embedding output and each layer's, [B, S, h]; attention_scores: before the
+    softmax and without mask, [B, heads, S, S]; queries, keys, values: [B, S, q]; attention_outputs: after the
+    attention's residual and norm, [B, S, w], w the hidden width or a bottleneck's; mask [B, S], True for a token and
+    False for padding; causal: whether a token sees none that come after it.
     """
 
     logits: Tensor
@@ -114,13 +114,11 @@ def student_features(model: Any, batch: Batch, wants: frozenset[str]) -> Feature
             for layer in encoder.layers:
                 handle = getattr(layer, INNER[name]).register_forward_hook(keep_output(kept[name]))
                 hooks.callback(handle.remove)
-        # Of hidden words nobody looks at the scores of all the others.
-        only = {"asked": batch["labels"] != UNLABELLED} if isinstance(model, StudentForMaskedLM) else {}
         output = model(
             batch["input_ids"],
             batch["attention_mask"],
             batch["token_type_ids"],
-            **only,
+            **asked_of(model, batch),
             # A model that is only asked for logits leaves out what they do not need.
             output_hidden_states=bool(needed & {"hidden_states", *INNER}),
         )

@@ -11,6 +11,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score
 from torch import Tensor
 
+from distill.asked_words import hidden_words, words_before_others
 from distill.batches import Encoded
 from distill.spans import SpanTexts, best_spans, span_scores
 from distill.tags import entity_f1
@@ -158,10 +159,17 @@ class Spans(TaskKind):
 
 
 class LanguageModel(TaskKind):
-    """Words of a text by the others; the score is the inverse of the perplexity."""
+    """Words of a text by the others; the score is the inverse of the perplexity.
+
+    Logits are those of all places [B, S, V], or of the places that are `asked` for alone [places, V].
+    """
 
     metric = "inverse_perplexity"
     per_token = True
+
+    def asked(self, labels: Tensor, mask: Tensor) -> Tensor:
+        """At which places [B, S] there is a word to find."""
+        raise NotImplementedError
 
     def head_for(self, label_names: Sequence[str]) -> Head:
         return Head(self.head)
@@ -181,9 +189,12 @@ class MaskedWords(LanguageModel):
 
     head = "masked-lm"
 
+    def asked(self, labels: Tensor, mask: Tensor) -> Tensor:
+        """Where a word is hidden."""
+        return hidden_words(labels)
+
     def rows(self, logits: Tensor, labels: Tensor, mask: Tensor) -> Rows:
-        """Logits [B, S, V], or those of the places that are asked for alone [places, V]."""
-        asked = labels != UNLABELLED
+        asked = self.asked(labels, mask)
         return logits if logits.dim() == 2 else logits[asked], labels[asked]
 
 
@@ -193,10 +204,14 @@ class NextWords(LanguageModel):
     head = "causal-lm"
     causal = True
 
+    def asked(self, labels: Tensor, mask: Tensor) -> Tensor:
+        """Where another word follows."""
+        return words_before_others(mask)
+
     def rows(self, logits: Tensor, labels: Tensor, mask: Tensor) -> Rows:
         """`labels` are the tokens themselves [B, S]."""
-        follows = mask[:, 1:]
-        return logits[:, :-1][follows], labels[:, 1:][follows]
+        wanted = labels[:, 1:][mask[:, 1:]]
+        return logits if logits.dim() == 2 else logits[self.asked(labels, mask)], wanted
 
 
 for _kind in (Classification(), Regression(), Tokens(), Spans(), MaskedWords(), NextWords()):

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from distill.adversarial import MOVED, passes, words_moved
+from distill.allocation import keep_large_blocks
 from distill.averaging import Average
 from distill.batches import Batch
 from distill.counts import UNITS, counted
 from distill.features import Features, extract, no_gradient_features
 from distill.forms import layers_of, widths_of
-from distill.kinds import KINDS
+from distill.kinds import KINDS, LanguageModel
 from distill.matching import Pairs, layer_pairs
 from distill.numerics import mixed_precision
 from distill.objectives import OBJECTIVES, AnswerObjective, Answers, LayerObjective, Match
@@ -59,6 +60,8 @@ class Lesson(nn.Module):
         self.student = student
         matched = student if matched is None else matched
         self.kind = KINDS[kind]
+        if isinstance(self.kind, LanguageModel):
+            keep_large_blocks()
         self.terms = tuple(terms)
         self._teacher = [] if teacher is None else [teacher.eval()]
         self.pairs: dict[int, Pairs] = {}
@@ -81,7 +84,7 @@ class Lesson(nn.Module):
                     projections[_place(number, *widths)] = nn.Linear(*widths)
         self.projections = nn.ModuleDict(projections)
         self.remembered: Remembered | None = None
-        """What the teacher answered to other students, of those that learn one after the other."""
+        """What a language model made of texts that came before, to other students too."""
         self.average: Average | None = None
         self.adversarial = 0.0
 
@@ -188,11 +191,10 @@ class Lesson(nn.Module):
 
     def _answers_now(self, inputs: Batch) -> Tensor:
         """The teacher's answers to a batch that brings none."""
-
-        def ask() -> Tensor:
-            return no_gradient_features(self._teacher[0], inputs, frozenset()).logits
-
-        return ask() if self.remembered is None else self.remembered.answers(inputs, ask)
+        teacher, kind = self._teacher[0], self.kind
+        if self.remembered is None or not isinstance(kind, LanguageModel):
+            return no_gradient_features(teacher, inputs, frozenset()).logits
+        return self.remembered.answers(teacher, inputs, kind.asked(inputs["labels"], inputs["attention_mask"]))
 
     @property
     def _inner(self) -> dict[int, LayerObjective]:

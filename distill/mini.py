@@ -76,6 +76,7 @@ def mini_distil(
     room = classroom(teacher, task)
     with begun(room, spec, recipe, seed, steps=steps, subset=subset) as run:
         lesson = run.lesson
+        # Every candidate has the same words hidden.
         lesson.remembered = room.remembered
         try:
             loss = train_briefly(lesson, run.batches, recipe.optimization)

@@ -116,6 +116,7 @@ def teach_supernet(
         seed=seed,
         kind=task.kind,
     )
+    lesson.remembered = room.remembered_always
     batches = room.planned(lesson, taken.encoded, taken.logits, taken.plan, seed, work)
     with trained_words("auto", [supernet, *lesson.teachers], [taken.encoded, room.validation]) as renumber:
         encoded = renumber(taken.encoded)

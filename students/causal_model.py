@@ -27,17 +27,20 @@ class StudentForCausalLM(StudentWithHead, GenerationMixin):
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool = False,
+        asked: Tensor | None = None,
     ) -> CausalLMOutputWithPast:
         """int64 [B, S] → logits [B, S, V], and the cache with these tokens where one was given or asked for.
 
         With a cache of P earlier tokens the mask is [B, P + S]. Positions follow the mask: padding on either side, or
         between a prompt and what is written, changes nothing. With `labels` [B, S], the ids themselves, also the
-        cross entropy of each token given those before; −100 left out.
+        cross entropy of each token given those before; −100 left out. With `asked`, bool [B, S], the logits are of its
+        places alone [places, V], and there is no loss.
         """
         cache = DynamicCache() if use_cache and past_key_values is None else past_key_values
         encoded = self.student(input_ids, attention_mask, token_type_ids, output_hidden_states, position_ids, cache)
-        logits = self.head(encoded.last_hidden_state, self.student.embeddings.word.weight)
-        loss = None if labels is None else token_loss(logits[:, :-1], labels[:, 1:])
+        hidden = encoded.last_hidden_state if asked is None else encoded.last_hidden_state[asked]
+        logits = self.head(hidden, self.student.embeddings.word.weight)
+        loss = None if labels is None or asked is not None else token_loss(logits[:, :-1], labels[:, 1:])
         return CausalLMOutputWithPast(
             loss=loss, logits=logits, past_key_values=cache, hidden_states=encoded.hidden_states
         )
