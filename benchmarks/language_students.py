@@ -10,18 +10,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
 from grid.cells import SMALL, Shape
 from grid.teaching import machine, spec_of
-from protocol import paired_bootstrap
+from perplexities import BLOCK, perplexity, read, times
 
 from distill.brief import train_briefly
 from distill.classroom import Classroom, classroom
 from distill.course import begun
-from distill.encoding import encode
-from distill.evaluation import answer
 from distill.examples import Split, Task
 from distill.recipe import Optimization, Recipe, Term
 from distill.tasks import load_task
@@ -31,9 +28,6 @@ from runs.files import content_hash, read_json, write_json_atomic
 from runs.progress import Progress
 
 RESULTS = Path(__file__).resolve().parent / "results" / "language_students.json"
-BLOCK = 100
-"""Words whose log probabilities are kept as one mean: about what is asked of one text."""
-
 LEARNT = {
     "words": (Term("labels"),),
     "words and teacher": (Term("labels", weight=0.5), Term("logits", weight=0.5)),
@@ -81,19 +75,6 @@ def shortened(task: Task, train: int, read: int) -> Task:
     )
 
 
-def blocks(log_probabilities: Any) -> list[float]:
-    """Means over about `BLOCK` words after each other."""
-    parts = np.array_split(log_probabilities, max(1, round(len(log_probabilities) / BLOCK)))
-    return [round(float(part.mean()), 5) for part in parts]
-
-
-def read_test(room: Classroom, model: Any) -> list[float]:
-    """Mean log probabilities of the test split's words, block after block."""
-    kind = room.task.kind
-    encoded = encode(room.tokenizer, room.task.test, room.teacher.maximum_length, kind)
-    return blocks(answer(model, encoded, kind, prepare=room.masking))
-
-
 def teach(room: Classroom, setting: Setting, arm: str, steps: int, seed: int) -> dict[str, Any]:
     """One student, as it is after its last step."""
     spec, recipe = spec_of(room, setting.shape, setting.embedding_width), setting.recipe(arm)
@@ -101,13 +82,8 @@ def teach(room: Classroom, setting: Setting, arm: str, steps: int, seed: int) ->
         start = perf_counter()
         train_briefly(run.lesson, run.batches, recipe.optimization)
         seconds = perf_counter() - start
-        found = read_test(room, run.lesson.student)
+        found = read(room, run.lesson.student, room.task.test)
     return {"parameters": spec.parameters(), "seconds": round(seconds), "blocks": found}
-
-
-def perplexity(found: Any) -> float:
-    """Of means of log probabilities."""
-    return float(np.exp(-np.mean(found)))
 
 
 def summary(cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -122,10 +98,7 @@ def summary(cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
         both = [seed for seed in by_seed if f"{base}/{seed}" in cells]
         if arm != base and both:
             theirs = [cells[f"{base}/{seed}"]["blocks"] for seed in both]
-            ratio = paired_bootstrap([by_seed[seed] for seed in both], theirs)
-            # A gain in log probability is a factor of the perplexity.
-            factors = [float(np.exp(-value)) for value in (ratio.mean, ratio.high, ratio.low)]
-            arms[arm]["times"] = [round(value, 4) for value in factors]
+            arms[arm]["times"] = times([by_seed[seed] for seed in both], theirs)
     return arms
 
 
@@ -134,7 +107,7 @@ def main(
     kind: Annotated[str, typer.Option(help="masked-lm or causal-lm.")] = "masked-lm",
     teacher: Annotated[str | None, typer.Option(help="Default: the embedded one.")] = None,
     train: Annotated[int, typer.Option(help="Texts to learn from, each cut to 128 tokens.")] = 10_000,
-    read: Annotated[int, typer.Option(help="Texts of the test split.")] = 400,
+    texts_read: Annotated[int, typer.Option("--read", help="Texts of the test split.")] = 400,
     steps: int = 400,
     seeds: int = 1,
     arm: Annotated[list[str], typer.Option(help=f"May be repeated, of {', '.join(LEARNT)}. Default: all.")] = [],  # noqa: B006
@@ -148,7 +121,7 @@ def main(
         raise UserError(f"{unknown[0]!r} is no arm: use {', '.join(LEARNT)}.")
     torch.set_num_threads(threads)
     progress, setting = Progress(), SETTINGS[kind]
-    task = shortened(load_task(texts, progress, kind), train, read)
+    task = shortened(load_task(texts, progress, kind), train, texts_read)
     room = classroom(prepare_teacher(teacher, task, progress), task)
     stored = dict(read_json(results, "results")) if results.is_file() else {}
     decides = [room.teacher.content_hash, task.content_hash, steps, str(setting), BLOCK]
@@ -156,7 +129,7 @@ def main(
     if have is None or have["decides"] != decides:
         have = {"decides": decides, "teacher": room.teacher.name, "task": task.name, "train": len(task.train),
                 "read": len(task.test), "steps": steps, "fingerprint": machine(), "batch_size": setting.batch_size,
-                "teacher_perplexity": round(perplexity(read_test(room, room.model)), 2), "cells": {}}  # fmt: skip
+                "teacher_perplexity": round(perplexity(read(room, room.model, task.test)), 2), "cells": {}}  # fmt: skip
     stored[kind] = have
     write_json_atomic(results, stored)
     wanted = [(one, seed) for seed in range(seeds) for one in arm or LEARNT if f"{one}/{seed}" not in have["cells"]]
@@ -169,8 +142,8 @@ def main(
     write_json_atomic(results, stored)
     progress.say(f"{room.teacher.name}: perplexity {have['teacher_perplexity']}")
     for name, found in have["summary"].items():
-        times = "{:.3f} times ({:.3f}-{:.3f})".format(*found["times"]) if "times" in found else ""
-        progress.say(f"{name}: perplexity {found['perplexity']}, {found['seeds']} seeds {times}")
+        beside = "{:.3f} times ({:.3f}-{:.3f})".format(*found["times"]) if "times" in found else ""
+        progress.say(f"{name}: perplexity {found['perplexity']}, {found['seeds']} seeds {beside}")
 
 
 if __name__ == "__main__":

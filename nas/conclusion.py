@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from devices.workload import Workload
 from distill.bag_of_words import bag_of_words_score
 from distill.evaluation import evaluate
 from distill.kinds import KINDS
@@ -66,7 +67,11 @@ def conclude(
     # Those of like length share a batch, which is then filled up with little.
     texts = sorted(texts, key=lambda text: len("".join(text)))
     parities = _parities(folder, forms, text_batches(tokenizer, texts, maximum_length=longest))
-    timed, first = _file_times(context, budget, delivered, forms), _first_token_times(context, budget, forms)
+    timed = delivered.files_ms or _file_times(context, budget, budget.workload, forms)
+    # As many tokens as the cache holds when the next is timed, read at once.
+    earlier = budget.workload.earlier_tokens
+    reading = replace(budget.workload, sequence_length=earlier, earlier_tokens=0)
+    first = _file_times(context, budget, reading, forms) if earlier else {}
     files = [
         FileFacts(
             file,
@@ -154,24 +159,10 @@ def schedule(context: Context, budget: Budget, finalist: Finalist) -> dict[str, 
     return found
 
 
-def _first_token_times(context: Context, budget: Budget, names: Iterable[str]) -> dict[str, float]:
-    """Milliseconds until a file that writes on has read as many tokens as its cache holds in `_file_times`, by name;
-    nothing of others."""
-    earlier = budget.workload.earlier_tokens
-    if not earlier:
-        return {}
-    workload = replace(budget.workload, precision="fp32", sequence_length=earlier, earlier_tokens=0)
-    files = graph_files(context.result_folder(budget.label), names)
-    timed = time_items(files, FILES_TARGET, workload, context.settings.seed, context.progress)
-    return {name: measurement.p50_ms for name, measurement in timed.items()}
-
-
-def _file_times(context: Context, budget: Budget, delivered: Delivered, names: Iterable[str]) -> dict[str, float]:
+def _file_times(context: Context, budget: Budget, workload: Workload, names: Iterable[str]) -> dict[str, float]:
     """Milliseconds of each file on ONNX Runtime, by name."""
-    if delivered.files_ms:
-        return delivered.files_ms
-    # A file carries its own precision, so both can share the processes of one workload.
-    workload = replace(budget.workload, precision="fp32")
+    # A file carries its own precision, so that all can share the processes of one workload.
+    workload = replace(workload, precision="fp32")
     files = graph_files(context.result_folder(budget.label), names)
     timed = time_items(files, FILES_TARGET, workload, context.settings.seed, context.progress)
     return {name: measurement.p50_ms for name, measurement in timed.items()}
