@@ -15,6 +15,10 @@ STEP_OVERHEAD = 0.08
 """A training step takes about two fp32 forward passes (three in bf16), and 80 ms for embedding gradients,
 clipping and optimizer whatever the student: between 22.7 M and 9.8 M weights they hardly differed."""
 
+READ_AT_ONCE = 12.0
+"""So many times longer a token takes that is written alone, which waits for all weights, than one of a text that is
+learnt from."""
+
 CANDIDATE_OVERHEAD = 1.5
 FORETOLD_SECONDS = 0.05
 CLASSROOM_SECONDS = 30.0
@@ -47,6 +51,7 @@ class Forecast:
 def step_seconds(latency_ms: float, workload: Workload, tokens: float, batch_size: int) -> float:
     """Seconds of one optimizer step, from the ms of one inference of `workload`; `tokens` is the mean text length."""
     per_token = latency_ms / 1000 / (workload.batch_size * workload.sequence_length)
+    per_token /= READ_AT_ONCE if workload.earlier_tokens else 1.0
     threads = max(1.0, torch.get_num_threads() / workload.threads)
     return FORWARDS * per_token * tokens * batch_size / threads + STEP_OVERHEAD
 
@@ -63,6 +68,7 @@ def forecast(
     batch_size: int,
     copies: bool = False,
     beside: bool = False,
+    remembered: bool = False,
     prepared: tuple[str, float] | None = None,
     candidates: int | None = None,
     learnt: bool | None = None,
@@ -73,7 +79,8 @@ def forecast(
     """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first.
 
     `teacher_steps`, counted in plain ones, and `final_steps` are what fine-tuning and the recipe ask for themselves; of
-    `copies` the teacher is asked anew while a student is distilled, and `beside` students in every step. A method that
+    `copies` the teacher is asked anew while a student is distilled; one that answers `beside` students does so at every
+    step, at those of all candidates once, and where its answers are `remembered` once for each text. A method that
     prepares something does so in the stage `prepared`, for as long as so many of the teacher's steps; `candidates` is
     what it tries in an episode, if it says so, and `taught` whether each is for itself, or judged, or `foretold`.
     One that learns, which has `learnt` something beforehand or not, has fewer episodes where it learnt something.
@@ -88,14 +95,16 @@ def forecast(
     for number, (label, budget_ms) in enumerate(budgets_ms.items()):
         step = step_seconds(min(budget_ms, teacher_ms), workload, tokens, batch_size)
         steps = effort.mini_steps(train_size, batch_size) * (1.0 + JUDGED / 3) if taught else 0.0
-        mini = FORETOLD_SECONDS if foretold else steps * (step + (asking if beside else 0.0)) + CANDIDATE_OVERHEAD
+        mini = FORETOLD_SECONDS if foretold else steps * step + CANDIDATE_OVERHEAD
         has_learnt = learnt is not None and not foretold and (learnt or number)
         episodes = effort.further_episodes if has_learnt else effort.episodes
         trials = episodes * (candidates or effort.candidates)
-        planned[f"{label} search"] = trials * mini + (CLASSROOM_SECONDS if number == 0 else 0.0)
+        first = CLASSROOM_SECONDS + (asking * steps if beside else 0.0)
+        planned[f"{label} search"] = trials * mini + (first if number == 0 else 0.0)
         planned[f"{label} finalists"] = FINALISTS_SECONDS
         share = shares[label] if shares else min(1.0, budget_ms / teacher_ms)
         full_steps = effort.full_steps(final_steps, share, beside)
-        planned[f"{label} distillation"] = effort.distilled * full_steps * (step + asking)
+        asked = min(full_steps, train_size / batch_size) if remembered else full_steps
+        planned[f"{label} distillation"] = effort.distilled * (full_steps * step + asked * asking)
         planned[f"{label} export"] = EXPORT_SECONDS
     return Forecast(planned)

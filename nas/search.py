@@ -258,6 +258,7 @@ def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
         batch_size=optimization.examples_per_step,
         copies=recipe.augment > 0,
         beside=isinstance(KINDS[kind], LanguageModel),
+        remembered=KINDS[kind].causal,
         learnt=None if not method.learns else bool(ground.earlier_trials),
         taught=method.teaches,
         foretold=method.foretells,

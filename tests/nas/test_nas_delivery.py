@@ -25,7 +25,7 @@ from nas.delivery import (
     target_artifact,
     timed_as_shipped,
 )
-from nas.estimate import Forecast, forecast
+from nas.estimate import READ_AT_ONCE, STEP_OVERHEAD, Forecast, forecast, step_seconds
 from nas.finalists import Candidate, Finalist
 from nas.full_distillation import distil_finalists, distillation_stage
 from nas.limits import Limits
@@ -262,6 +262,22 @@ def test_the_forecast_names_every_stage_of_every_budget_and_grows_with_the_effor
     assert quick["8ms distillation"] == pytest.approx(quick["15ms distillation"], rel=0.2)
     assert quick["8ms distillation"] < standard["8ms distillation"]
     assert standard["15ms search"] > 3 * quick["15ms search"]
+
+
+def test_the_forecast_of_what_is_remembered_is_less() -> None:
+    def planned(**how: bool) -> dict[str, float]:
+        return forecast(EFFORTS["quick"], Workload(), {"2ms": 2.0}, 33.0, 0, 1095, 1600, 128.0, 16, **how).planned
+
+    alone, asked, remembered = planned(), planned(beside=True), planned(beside=True, remembered=True)
+    assert alone["2ms search"] < asked["2ms search"] == remembered["2ms search"] < 2 * alone["2ms search"]
+    # 100 batches hold all texts.
+    assert remembered["2ms distillation"] < asked["2ms distillation"] / 3
+
+
+def test_a_text_is_read_at_once_and_written_word_by_word() -> None:
+    writing = Workload(sequence_length=1, earlier_tokens=128)
+    reading = step_seconds(12.8, Workload(), 128.0, 16) - STEP_OVERHEAD
+    assert step_seconds(0.1 * READ_AT_ONCE, writing, 128.0, 16) - STEP_OVERHEAD == pytest.approx(reading)
 
 
 def test_scores_say_when_the_task_decides_nothing() -> None:
