@@ -13,6 +13,7 @@ from torch import Tensor
 
 from distill.asked_words import hidden_words, words_before_others
 from distill.batches import Encoded
+from distill.masking import HIDDEN_SHARE
 from distill.spans import SpanTexts, best_spans, span_scores
 from distill.tags import entity_f1
 from runs.registry import Registry
@@ -166,6 +167,8 @@ class LanguageModel(TaskKind):
 
     metric = "inverse_perplexity"
     per_token = True
+    asked_share: ClassVar[float]
+    """Of a text's words, how many are asked for, about."""
 
     def asked(self, labels: Tensor, mask: Tensor) -> Tensor:
         """At which places [B, S] there is a word to find."""
@@ -188,6 +191,7 @@ class MaskedWords(LanguageModel):
     """Which words are hidden."""
 
     head = "masked-lm"
+    asked_share = HIDDEN_SHARE
 
     def asked(self, labels: Tensor, mask: Tensor) -> Tensor:
         """Where a word is hidden."""
@@ -203,6 +207,7 @@ class NextWords(LanguageModel):
 
     head = "causal-lm"
     causal = True
+    asked_share = 1.0
 
     def asked(self, labels: Tensor, mask: Tensor) -> Tensor:
         """Where another word follows."""

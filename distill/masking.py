@@ -10,8 +10,11 @@ import torch
 from distill.batches import Batch
 from students.headed import UNLABELLED
 
+HIDDEN_SHARE = 0.15
+"""Of the tokens, those that are asked for (BERT, Devlin et al. 2019)."""
+
 KEPT, REPLACED = 0.1, 0.1
-"""Shares of the tokens asked for that stay as they are, or become another word (BERT, Devlin et al. 2019)."""
+"""Shares of the tokens asked for that stay as they are, or become another word (there too)."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Masking:
     mask: int
     vocabulary_size: int
     special: tuple[int, ...]
-    share: float = 0.15
+    share: float = HIDDEN_SHARE
 
     def __call__(self, batch: Batch, seed: Sequence[int]) -> Batch:
         """The batch with words hidden and labels at their places alone; equal for equal seeds."""

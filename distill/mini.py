@@ -127,12 +127,11 @@ def judged(
     beside: Unseen | None = None,
 ) -> MiniScore:
     """The score of a student that learnt for some steps since `start`; without a loss, its divergence is that."""
-    answers = answer(student, room.validation, room.task.kind, mixed=True, prepare=room.masking)
-    scores, divergence = room.judge(answers)
+    score, divergence = room.judge_candidate(student)
     if beside is not None:
         more = answer(student, beside.texts, room.task.kind, mixed=True)
         parts = len(room.validation), len(beside.texts)
         both = divergence, room.kind.divergence(more, beside.logits, beside.texts)
         divergence = float(np.average(both, weights=parts))
     seconds = round(perf_counter() - start, 3)
-    return MiniScore(divergence if loss is None else loss, divergence, scores[room.task.metric], steps, seconds)
+    return MiniScore(divergence if loss is None else loss, divergence, score, steps, seconds)
