@@ -160,7 +160,8 @@ def _end_of_text(tokenizer: Any, kind: str) -> int:
 def stream(tokenizer: Any, texts: Sequence[str], kind: str) -> Array:
     """All texts in a row as tokens [n], each with its end."""
     end = _end_of_text(tokenizer, kind)
-    encoding = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
+    # Longer than the model's positions is no fault here: the row of all texts is cut into blocks.
+    encoding = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
     return np.concatenate([np.asarray([*row, end], dtype=np.int32) for row in encoding["input_ids"]])
 
 

@@ -85,7 +85,7 @@ def _check_questions(name: str, tokenizer: Any, splits: dict[str, Split], most: 
     """A question is never cut, and some of its text must stand beside it."""
     room = most - tokenizer.num_special_tokens_to_add(pair=True) - 1
     for part, split in splits.items():
-        encoding = tokenizer(list(split.texts), add_special_tokens=False, return_attention_mask=False)
+        encoding = tokenizer(list(split.texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
         lengths = [len(row) for row in encoding["input_ids"]]
         if max(lengths) > room:
             question = split.texts[lengths.index(max(lengths))]
