@@ -1,11 +1,9 @@
 """What all students of one teacher on one task share: tokens, the teacher's answers, its channels' importance."""
 
-import json
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from math import ceil
 from pathlib import Path
-from shutil import disk_usage
 from typing import Any
 
 import numpy as np
@@ -21,14 +19,12 @@ from distill.extra import Extra, joined, unlabelled
 from distill.forms import layers_of, spec_of, students_inputs, words_of
 from distill.initialization import (
     Source,
-    continued,
     earlier_model,
+    earlier_source,
     find_initialization,
     random_weights,
-    starting_places,
 )
 from distill.kinds import KINDS, LanguageModel, TaskKind
-from distill.label_names import reorder_labels, same_labels
 from distill.lesson import Lesson, needs_answers, needs_teacher_inside
 from distill.masking import Masking, masking_of
 from distill.numerics import training_device
@@ -36,15 +32,14 @@ from distill.recipe import Recipe
 from distill.remembered import Remembered
 from distill.stock_teachers import check_stock
 from distill.stored_answers import PART_TEXTS, stored_answers
-from distill.stored_features import LEAST_VISITS, MOST_BYTES, Inside, bytes_of, places_to_store
+from distill.stored_features import LEAST_VISITS, MOST_BYTES, stored_inside
 from distill.stored_importance import load_importance, save_importance
 from distill.teachers import Teacher
 from distill.units import Unit, answer_in_unit, labels_learnt, told, unit_of
-from runs.files import folder_atomic, write_json_atomic
+from runs.files import folder_atomic
 from runs.progress import Progress
-from students.bert import load_model
 from students.importance import Importance
-from students.model import StudentPreTrainedModel, with_head
+from students.model import StudentPreTrainedModel
 from students.slicing import importance
 from students.spec import StudentSpec
 from students.stock_encoders import student_form
@@ -52,7 +47,6 @@ from students.stock_encoders import student_form
 IMPORTANCE_BATCHES = 8
 IMPORTANCE_BATCH = 32
 IMPORTANCE_FILE = "importance.safetensors"
-STORES_FILE = "stores.json"
 
 SAMPLE_WORDS = 5000
 """How far a student's perplexity is from its teacher's is then known to about 0.8 % (a standard error, measured on the
@@ -236,16 +230,8 @@ class Classroom:
             return batches
         sample = {name: tensor.to(training_device()) for name, tensor in batches[0].items()}
         lesson.to_device(training_device())
-        places = places_to_store(lesson.looks_at(sample), self.model)
-        size = None if places is None else bytes_of(places, self.model, len(encoded.ids))
-        if places is None or size is None or size > MOST_BYTES:
-            return batches
         folder = self._place(f"inside-{encoded.texts_hash}")
-        folder.mkdir(parents=True, exist_ok=True)
-        inside = Inside(folder, places)
-        missing = bytes_of(inside.missing(), self.model, len(encoded.ids))
-        if _remembered(work, missing < disk_usage(folder).free) and inside.fill(self.model, encoded):
-            batches.inside = inside
+        batches.inside = stored_inside(lesson.looks_at(sample), self.model, encoded, folder, work)
         return batches
 
     @cached_property
@@ -293,19 +279,7 @@ class Classroom:
         """What the start is taken from: the teacher, or an earlier model under a head for the task."""
         folder = earlier_model(recipe.initialization)
         if folder is not None:
-            earlier = load_model(folder)
-            order = same_labels(earlier, spec.head, self.task.label_names)
-            if order is None:
-                earlier = with_head(earlier, spec.head, seed)
-            else:
-                answer_in_unit(earlier, self.unit)
-            if order:
-                reorder_labels(earlier, order, self.task.label_names)
-            theirs = earlier.config.spec_object
-            # One that goes on as it was needs no map.
-            same = find_initialization(recipe.initialization) is continued and theirs == spec
-            layer_map = () if same else starting_places(recipe, spec, theirs, f"the model in {folder}")
-            return Source(earlier, lambda: self._importance_of(earlier), layer_map, seed)
+            return earlier_source(folder, spec, recipe, seed, self.task.label_names, self.unit, self._importance_of)
         if spec_of(self.model) is None:
             check_stock(self.teacher.folder, self.task.kind, recipe)
         looked_at = find_initialization(recipe.initialization) is not random_weights
@@ -319,16 +293,6 @@ class Classroom:
             student.config.id2label = dict(enumerate(self.task.label_names))
             student.config.label2id = {name: number for number, name in enumerate(self.task.label_names)}
         return student
-
-
-def _remembered(work: Path | None, now: bool) -> bool:
-    """Whether a run stores what it sees inside the teacher, as was decided when it began."""
-    if work is None:
-        return now
-    if not (work / STORES_FILE).is_file():
-        work.mkdir(parents=True, exist_ok=True)
-        write_json_atomic(work / STORES_FILE, now)
-    return bool(json.loads((work / STORES_FILE).read_text()))
 
 
 @lru_cache(maxsize=2)

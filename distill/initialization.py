@@ -1,18 +1,20 @@
 """What a student starts from: random weights, whole layers of a model, or a model cut to the student's widths."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distill.checkpoints import has_tokenizer, load_tokenizer
+from distill.label_names import reorder_labels, same_labels
 from distill.recipe import Recipe
+from distill.units import Unit, answer_in_unit
 from runs.errors import UserError
 from runs.registry import Registry
 from students.bert import load_model
 from students.headed import StudentWithHead
 from students.leading import leading_part, require_within
-from students.model import StudentPreTrainedModel, build_student, encoder_of
+from students.model import StudentPreTrainedModel, build_student, encoder_of, with_head
 from students.slicing import Importance, require_sliceable, slice_student
 from students.spec import StudentSpec, transformer_layers
 from students.supernet import places_of
@@ -107,6 +109,31 @@ def starting_places(recipe: Recipe, spec: StudentSpec, theirs: StudentSpec, of: 
     supernet = find_initialization(recipe.initialization) is sub_model
     layers = places_of(theirs, of) if supernet else len(theirs.layers)
     return recipe.starting_layers(len(spec.layers), layers, of)
+
+
+def earlier_source(
+    folder: Path,
+    spec: StudentSpec,
+    recipe: Recipe,
+    seed: int,
+    names: Sequence[str],
+    unit: Unit | None,
+    importance_of: Callable[[StudentPreTrainedModel], Importance],
+) -> Source:
+    """A start from the earlier model in `folder`, under a head for the task whose labels have `names`."""
+    earlier = load_model(folder)
+    order = same_labels(earlier, spec.head, names)
+    if order is None:
+        earlier = with_head(earlier, spec.head, seed)
+    else:
+        answer_in_unit(earlier, unit)
+    if order:
+        reorder_labels(earlier, order, names)
+    theirs = earlier.config.spec_object
+    # One that goes on as it was needs no map.
+    same = find_initialization(recipe.initialization) is continued and theirs == spec
+    layer_map = () if same else starting_places(recipe, spec, theirs, f"the model in {folder}")
+    return Source(earlier, lambda: importance_of(earlier), layer_map, seed)
 
 
 def earlier_model(initialization: str) -> Path | None:

@@ -7,6 +7,7 @@ are made again from queries and keys. Half precision is coarser than what is sto
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from distill.batches import Batch, Encoded, evaluation_batches
 from distill.features import Features, attention_scores, no_gradient_features
 from distill.forms import layers_of, spec_of, widths_of
 from distill.numerics import mixed_precision
+from runs.files import read_json, write_json_atomic
 from students.spec import BottleneckLayer, TransformerLayer
 
 MOST_BYTES = 4 * 2**30
@@ -31,6 +33,7 @@ Place = tuple[str, int]
 """Feature and its number: of hidden states 0 is the embedding's, of all others 0 is the first layer's."""
 
 PREFIX = "teacher."
+STORES_FILE = "stores.json"
 NO_ANSWERS = torch.empty(0)
 
 
@@ -141,6 +144,31 @@ class Inside:
             array.flush()
             parts[place].replace(self._file(place))
         return True
+
+
+def stored_inside(seen: set[Place], teacher: Any, encoded: Encoded, folder: Path, work: Path | None) -> Inside | None:
+    """What is `seen` of a teacher's inside, stored in `folder`; None where it cannot be, is too much or finds no room.
+
+    A run that goes on in its folder `work` does what it did when it began, however much room the disk has now.
+    """
+    places = places_to_store(seen, teacher)
+    if places is None or bytes_of(places, teacher, len(encoded.ids)) > MOST_BYTES:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    inside = Inside(folder, places)
+    missing = bytes_of(inside.missing(), teacher, len(encoded.ids))
+    fits = _as_begun(work, missing < disk_usage(folder).free)
+    return inside if fits and inside.fill(teacher, encoded) else None
+
+
+def _as_begun(work: Path | None, now: bool) -> bool:
+    """What is so `now`, or was when a run in the folder `work` began."""
+    if work is None:
+        return now
+    if not (work / STORES_FILE).is_file():
+        work.mkdir(parents=True, exist_ok=True)
+        write_json_atomic(work / STORES_FILE, now)
+    return bool(read_json(work / STORES_FILE, "run's record"))
 
 
 def has_features(batch: Batch) -> bool:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import distill.classroom as rooms
+import distill.stored_features as storing
 from distill.batches import plan_batches
 from distill.classroom import Classroom, classroom
 from distill.distillation import distil
@@ -79,9 +80,9 @@ def test_short_runs_and_full_disks_ask_the_teacher(
     assert room.planned(answers, room.train, room.train_logits, often, 0).inside is None
     inside = room.planned(lesson, room.train, None, often, 0).inside
     size = sum(np.load(file).nbytes for file in inside.folder.glob("*hidden_states-2.npy"))
-    monkeypatch.setattr(rooms, "MOST_BYTES", size - 1)
+    monkeypatch.setattr(storing, "MOST_BYTES", size - 1)
     assert room.planned(lesson, room.train, None, often, 0).inside is None
-    monkeypatch.setattr(rooms, "MOST_BYTES", size)
+    monkeypatch.setattr(storing, "MOST_BYTES", size)
     assert room.planned(lesson, room.train, None, often, 0).inside is not None
 
 
@@ -93,7 +94,7 @@ def test_a_run_that_goes_on_reads_what_it_read_before(
     lesson, plan = lesson_of(room, spec, Term("hidden")), plan_batches(room.train.lengths, 16, 80, 0)
 
     def stores(work: Path | None, free: int) -> bool:
-        monkeypatch.setattr(rooms, "disk_usage", lambda folder: SimpleNamespace(free=free))
+        monkeypatch.setattr(storing, "disk_usage", lambda folder: SimpleNamespace(free=free))
         return room.planned(lesson, room.train, None, plan, 0, work).inside is not None
 
     assert stores(tmp_path / "began", 2**40)
@@ -126,6 +127,7 @@ def test_a_student_is_taught_from_the_store(
     recipe = Recipe("tiny", (Term("hidden", end=0.5), Term("logits", start=0.5)), SETTINGS)
     stored = distil(spec, teacher, task, recipe, tmp_path / "stored", epochs=4)
     monkeypatch.setattr(rooms, "MOST_BYTES", 0)
+    monkeypatch.setattr(storing, "MOST_BYTES", 0)
     asked = distil(spec, teacher, task, recipe, tmp_path / "asked", epochs=4)
     assert stored.loss == pytest.approx(asked.loss, rel=1e-2)
     assert stored.validation_score == pytest.approx(asked.validation_score, abs=0.05)
