@@ -34,7 +34,8 @@ seconds for a student as a share of its full distillation, by one thread while t
 takes beforehand is said below the tables. *Learned*: nothing is asked of the student itself; a ridge regression over
 shapes (`--method ridge`'s) has seen the scores of all the others by the proxy named, or their full distillations, and
 says what it would be. *Quick* searches ask 30 steps, *standard* ones 160 at three times the rate, a pair chosen among
-seventeen on the students of BANKING77 that are ranked here: others may be ranked a little less well by it."""
+seventeen on the students of BANKING77 that are ranked here: others may be ranked a little less well by it. The
+supernets of `elm` and `pruning` hold members of their own spaces alone, which these students are not."""
 
 
 def plain_scores(population: Sequence[Ranked]) -> dict[str, Scores]:
