@@ -2,8 +2,8 @@
 """What a step of teaching a language model costs: seconds of work and of the kernel's, and the most memory.
 
 `language_step.py TEXTS --teacher SMOLLM2` takes the same few batches again and again, in a process of each arm in turn:
-as it was (every step asks the teacher, large blocks are given back), with blocks kept, and with the texts remembered as
-well. What is stored in `--results` is of the last call.
+with a teacher that is run at every step, and with one whose texts are remembered. What is stored in `--results` is of the
+last call.
 """
 
 import json
@@ -20,8 +20,6 @@ import typer
 from grid.cells import Shape
 from grid.teaching import machine, spec_of
 
-import distill.evaluation
-import distill.lesson
 from distill.classroom import classroom
 from distill.course import begun
 from distill.optimization import make_optimizer
@@ -33,8 +31,8 @@ from runs.files import write_json_atomic
 from runs.progress import Progress
 
 RESULTS = Path(__file__).resolve().parent / "results" / "language_step.json"
-ARMS = {"as it was": (False, False), "blocks kept": (True, False), "blocks kept, texts remembered": (True, True)}
-"""Arm → whether large blocks are kept, and whether what the teacher makes of texts is remembered."""
+ARMS = {"teacher run": False, "texts remembered": True}
+"""Arm → whether what the teacher makes of texts is remembered."""
 
 SHAPE = Shape(4, 256, 8, 1024)
 BATCHES = 3
@@ -42,9 +40,6 @@ BATCHES = 3
 
 def steps(texts: str, teacher: str | None, arm: str, rounds: int, batch_size: int) -> list[dict[str, float]]:
     """Each step's seconds after the first round, in which texts are new to all arms."""
-    kept, remembers = ARMS[arm]
-    if not kept:
-        distill.lesson.keep_large_blocks = distill.evaluation.keep_large_blocks = lambda: False  # type: ignore[attr-defined, assignment]
     torch.set_num_threads(1)
     progress = Progress(quiet=True)
     task = load_task(texts, progress, "causal-lm")
@@ -54,7 +49,7 @@ def steps(texts: str, teacher: str | None, arm: str, rounds: int, batch_size: in
     with begun(room, spec_of(room, SHAPE, SHAPE.hidden_width), Recipe("step", (Term("logits"),), settings, "random"), 0,
                steps=BATCHES) as run:  # fmt: skip
         lesson = run.lesson
-        lesson.remembered = lesson.remembered if remembers else None
+        lesson.remembered = lesson.remembered if ARMS[arm] else None
         lesson.train()
         optimizer = make_optimizer(lesson, settings)
         for number in range((rounds + 1) * BATCHES):

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from distill.allocation import keep_large_blocks
 from distill.batches import Encoded, Prepare, evaluation_batches
 from distill.encoding import encode, span_texts
 from distill.examples import Split
@@ -66,8 +65,6 @@ def answer(
     model.eval()
     chosen = KINDS[kind]
     of_words = isinstance(chosen, LanguageModel)
-    if of_words:
-        keep_large_blocks()
     batches = evaluation_batches(encoded.lengths, *([WORDS_BATCH] if of_words else []))
     parts: list[list[Logits]] = []
     with mixed_precision(device) if mixed else torch.autocast(device.type, enabled=False):

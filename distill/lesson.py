@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from distill.adversarial import MOVED, passes, words_moved
-from distill.allocation import keep_large_blocks
 from distill.averaging import Average
 from distill.batches import Batch
 from distill.counts import UNITS, counted
@@ -60,8 +59,6 @@ class Lesson(nn.Module):
         self.student = student
         matched = student if matched is None else matched
         self.kind = KINDS[kind]
-        if isinstance(self.kind, LanguageModel):
-            keep_large_blocks()
         self.terms = tuple(terms)
         self._teacher = [] if teacher is None else [teacher.eval()]
         self.pairs: dict[int, Pairs] = {}

@@ -68,10 +68,11 @@ def conclude(
     texts = sorted(texts, key=lambda text: len("".join(text)))
     parities = _parities(folder, forms, text_batches(tokenizer, texts, maximum_length=longest))
     timed = delivered.files_ms or _file_times(context, budget, budget.workload, forms)
-    # As many tokens as the cache holds when the next is timed, read at once.
-    earlier = budget.workload.earlier_tokens
-    reading = replace(budget.workload, sequence_length=earlier, earlier_tokens=0)
-    first = _file_times(context, budget, reading, forms) if earlier else {}
+    first = {}
+    if earlier := budget.workload.earlier_tokens:
+        # As many tokens as the cache holds when the next is timed, read at once.
+        reading = replace(budget.workload, sequence_length=earlier, earlier_tokens=0)
+        first = _file_times(context, budget, reading, forms)
     files = [
         FileFacts(
             file,
