@@ -2,8 +2,7 @@
 """What a step of teaching a language model costs: seconds of work and of the kernel's, and the most memory.
 
 `language_step.py TEXTS --teacher SMOLLM2` takes the same few batches again and again, in a process of each arm in turn:
-with a teacher that is run at every step, and with one whose texts are remembered. What is stored in `--results` is of the
-last call.
+with a teacher that is run at every step, and with one whose texts are remembered. `--results` has the last call alone.
 """
 
 import json
