@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from grid.teaching import machine
-from quality.kept import Kept, fastest, methods_of
+from quality.kept import Kept, fastest, ladder, methods_of
 
 from devices.workload import Workload
 from export.items import item_key
@@ -100,6 +100,18 @@ def section(name: str, found: Mapping[str, Kept | None], clock: Mapping[str, Any
     return [*lines, ""]
 
 
+def rungs(one: Mapping[str, Any]) -> list[str]:
+    """Markdown of all that was tried: shares of the teacher's accuracy on validation and on test."""
+    ladders = {how: ladder(one, how) for how in methods_of(one)}
+    budgets = sorted(set().union(*ladders.values()))
+    lines = ["All that was tried, in percent of the teacher's accuracy on validation and on test:", ""]
+    lines += ["| | " + " | ".join(f"{budget:g} ms" for budget in budgets) + " |", "|" + "---|" * (len(budgets) + 1)]
+    for how, found in ladders.items():
+        cells = [f"{100 * found[b][0]:.1f}, {100 * found[b][1]:.1f}" if b in found else "" for b in budgets]
+        lines.append(f"| {how} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
 def main(
     tasks: Annotated[list[str], typer.Argument(help="NAME=TOKENS: a task, and what 99 % of its texts fit into.")],
     share: Annotated[float, typer.Option(help="Of the teacher's accuracy.")] = 0.97,
@@ -120,6 +132,7 @@ def main(
             clocked(results, name, there, teacher_shape, int(tokens))
         stored = results / CLOCK / f"{name}.json"
         lines += section(name, found, dict(read_json(stored, "times")) if stored.is_file() else {})
+        lines += rungs(one)
     write_bytes_atomic(page, ("\n".join(lines).rstrip() + "\n").encode())
     Progress().say(f"written: {page}")
 

@@ -67,6 +67,20 @@ def fastest(one: Mapping[str, Any], how: str, share: float) -> Kept | None:
     return None
 
 
+def ladder(one: Mapping[str, Any], how: str) -> dict[float, tuple[float, float]]:
+    """Budget → shares of the teacher's accuracy on validation and on test, means over seeds."""
+    shares: dict[float, list[tuple[float, float]]] = {}
+    for place, cell in one["cells"].items():
+        budget, name, _ = place.split("/")
+        if name == how:
+            teacher = [_answers(one, cell, split, "teacher").mean() for split in ("validation", "test")]
+            count = one["references"][cell["weights"]]["test"]["examples"]
+            test = from_text(cell["right"], count).mean()
+            shares.setdefault(float(budget), []).append((cell["validation"] / teacher[0], test / teacher[1]))
+    found = {budget: np.mean(every, axis=0) for budget, every in sorted(shares.items())}
+    return {budget: (float(both[0]), float(both[1])) for budget, both in found.items()}
+
+
 def methods_of(one: Mapping[str, Any]) -> list[str]:
     """All that is there of a task, searched first, shapes made by hand after it."""
     names = {place.split("/")[1] for place in one["cells"]}

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import kept  # noqa: E402
 from grid.teaching import as_text  # noqa: E402
-from quality.kept import fastest, methods_of  # noqa: E402
+from quality.kept import fastest, ladder, methods_of  # noqa: E402
 
 from runs.errors import UserError  # noqa: E402
 from students.spec import Head, StudentSpec, uniform_spec  # noqa: E402
@@ -59,6 +59,8 @@ def test_validation_chooses_over_all_seeds_and_test_is_what_is_said() -> None:
     assert found.test.mean == pytest.approx(0.74) and found.of_teacher == pytest.approx(0.74 / 0.8)
     assert found.minus_teacher.mean == pytest.approx(-0.06) and found.minus_teacher.high < 0
     assert fastest(results(), "by hand: small", 0.97) is None
+    steps = ladder(results(), "searched")
+    assert list(steps) == [0.5, 1, 2] and steps[1] == pytest.approx((0.885 / 0.9, 0.74 / 0.8))
     assert methods_of(results()) == ["searched", "by hand: small"]
 
 
