@@ -64,11 +64,12 @@ class Remembered:
         layer = None if self._nothing_after is False else last_layer(model)
         if layer is None:
             return _at(no_gradient_features(model, batch, frozenset()).logits, asked)
-        places = [where[None, : text["input_ids"].shape[1]] for where, text in zip(asked, _texts(batch), strict=True)]
+        texts = _texts(batch)
+        places = [where[None, : text["input_ids"].shape[1]] for where, text in zip(asked, texts, strict=True)]
         if self._nothing_after is None:
-            self._nothing_after = _makes_all(model, layer, _texts(batch)[0], places[0])
+            self._nothing_after = _makes_all(model, layer, texts[0], places[0])
             return self.answers(model, batch, asked)
-        found = [self._of(model, layer[0], *both) for both in zip(_texts(batch), places, strict=True)]
+        found = [self._of(model, layer[0], *both) for both in zip(texts, places, strict=True)]
         return layer[1](torch.cat([hidden.to(asked.device) for hidden in found]))
 
     def _of(self, model: Any, module: nn.Module, text: Batch, asked: Tensor) -> Tensor:
