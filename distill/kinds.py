@@ -170,9 +170,9 @@ class LanguageModel(TaskKind):
     asked_share: ClassVar[float]
     """Of a text's words, how many are asked for, about."""
 
+    @abstractmethod
     def asked(self, labels: Tensor, mask: Tensor) -> Tensor:
         """At which places [B, S] there is a word to find."""
-        raise NotImplementedError
 
     def head_for(self, label_names: Sequence[str]) -> Head:
         return Head(self.head)

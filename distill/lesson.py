@@ -21,6 +21,7 @@ from distill.objectives.answers import TEMPERATURES, shifted
 from distill.recipe import Optimization, Term
 from distill.remembered import Remembered
 from distill.stored_features import Place, features_in, has_features, noted
+from distill.word_scores import loss_in_chunks, word_rows
 
 
 def needs_teacher_inside(terms: Sequence[Term]) -> bool:
@@ -32,6 +33,23 @@ def needs_answers(term: Term) -> bool:
     """Whether a term compares answers with the teacher's."""
     objective = OBJECTIVES[term.objective]
     return isinstance(objective, AnswerObjective) and objective.needs_teacher
+
+
+def _looks_at_one_answer(term: Term) -> bool:
+    """Whether a term is the mean of what each answer loses by itself; other temperatures than one for all are not."""
+    objective = OBJECTIVES[term.objective]
+    return isinstance(objective, AnswerObjective) and objective.each_alone and term.temperature_rule == "constant"
+
+
+def _compared(term: Term, ours: Tensor, theirs: Tensor | None, wanted: Tensor, real: Tensor | None = None) -> Answers:
+    """What a term compares: the teacher's answers as its shift leaves them, at its temperature."""
+    if theirs is None:
+        return Answers(ours, None, wanted, term.temperature)
+    if term.shift:
+        theirs = shifted(theirs, wanted)
+    answers = Answers(ours, theirs, wanted, term.temperature, real)
+    temperature = TEMPERATURES[term.temperature_rule](answers, term.temperature, term.temperature_strength)
+    return replace(answers, temperature=temperature)
 
 
 def _place(number: int, student_width: int, teacher_width: int) -> str:
@@ -161,7 +179,12 @@ class Lesson(nn.Module):
                 answers = self._answers_now(inputs) if teacher is None else teacher.logits
             totals: list[Tensor] = []
             first: Tensor | None = None
-            for model in self._students(share_done):
+            students = self._students(share_done)
+            if len(students) == 1 and self._each_word_alone(active):
+                loss = self._loss_of_words(students[0], inputs, answers, active, shares)
+                if loss is not None:
+                    return loss
+            for model in students:
                 student = extract(model, inputs, wants)
                 # The first learns from the teacher in any case.
                 given = answers if first is None or answers is None else self._passed_on(first, answers)
@@ -223,17 +246,47 @@ class Lesson(nn.Module):
         share = dict(zip(UNITS, (part / whole).tolist(), strict=True))
         return [share[OBJECTIVES[term.objective].per] for term in self.terms]
 
+    def _each_word_alone(self, active: list[tuple[int, Term]]) -> bool:
+        """Whether a language model's words are all that is learnt, and each of them by itself."""
+        return (
+            bool(active)
+            and isinstance(self.kind, LanguageModel)
+            and all(map(_looks_at_one_answer, dict(active).values()))
+        )
+
+    def _loss_of_words(
+        self,
+        student: Any,
+        inputs: Batch,
+        answers: Tensor | None,
+        active: list[tuple[int, Term]],
+        shares: list[float],
+    ) -> Tensor | None:
+        """The loss of a batch, some words after others; None of models that do not leave their scores to be made."""
+        found = word_rows(student, inputs)
+        if found is None:
+            return None
+        mask, labels, share_done = inputs["attention_mask"].bool(), inputs["labels"], float(inputs["share_done"])
+        rows, wanted = self.kind.rows(found[0], labels, mask)
+        theirs = None if answers is None else self.kind.rows(answers, labels, mask)[0]
+
+        def loss(scores: Tensor, chunk: slice) -> Tensor:
+            given, lost = None if theirs is None else theirs[chunk], []
+            for number, term in active:
+                objective = OBJECTIVES[term.objective]
+                assert isinstance(objective, AnswerObjective)
+                value = objective.loss(_compared(term, scores, given, wanted[chunk]))
+                lost.append(term.weight_at(share_done) * shares[number] * value)
+            # Every word that is asked for has a label: whatever a loss is the mean over, it is these.
+            return torch.stack(lost).sum() * (len(scores) / len(rows))
+
+        return loss_in_chunks(loss, *found)
+
     def _answers(self, term: Term, student: Features, teacher: Tensor | None, labels: Tensor) -> Answers:
-        """What a term compares: the teacher's answers as its shift leaves them, at its temperature."""
+        """What a term compares of a batch."""
         ours, wanted = self.kind.rows(student.logits, labels, student.mask)
-        if teacher is None:
-            return Answers(ours, None, wanted, term.temperature)
-        theirs, _ = self.kind.rows(teacher, labels, student.mask)
-        if term.shift:
-            theirs = shifted(theirs, wanted)
-        answers = Answers(ours, theirs, wanted, term.temperature, self.kind.real(student.mask))
-        temperature = TEMPERATURES[term.temperature_rule](answers, term.temperature, term.temperature_strength)
-        return replace(answers, temperature=temperature)
+        theirs = None if teacher is None else self.kind.rows(teacher, labels, student.mask)[0]
+        return _compared(term, ours, theirs, wanted, self.kind.real(student.mask))
 
     def to_device(self, device: torch.device) -> "Lesson":
         """Move everything, the teacher too."""

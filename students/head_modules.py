@@ -33,9 +33,14 @@ class LanguageHeadModule(nn.Module):
         self.norm = nn.LayerNorm(block.embedding_width, eps=NORM_EPSILON)
         self.bias = nn.Parameter(torch.zeros(block.vocabulary_size))
 
+    def before_words(self, hidden: Tensor) -> Tensor:
+        """[..., h] → [..., e], what words are scored by."""
+        transformed: Tensor = self.norm(F.gelu(self.transform(hidden)))
+        return transformed
+
     def forward(self, hidden: Tensor, words: Tensor) -> Tensor:
         """[B, S, h] and the word embedding [V, e] → logits [B, S, V]."""
-        return F.linear(self.norm(F.gelu(self.transform(hidden))), words, self.bias)
+        return F.linear(self.before_words(hidden), words, self.bias)
 
 
 @build_block.register

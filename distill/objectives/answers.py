@@ -13,7 +13,7 @@ from students.headed import UNLABELLED
 SMALL = 1e-6
 
 
-@answer_objective("labels", needs_teacher=False, per="labels")
+@answer_objective("labels", needs_teacher=False, per="labels", each_alone=True)
 def hard_labels(answers: Answers) -> Tensor:
     """Cross entropy with the data's labels; their mean squared error where they are values. No teacher.
 
@@ -48,7 +48,7 @@ def _at_full_size(losses: Tensor, temperature: float | Tensor) -> Tensor:
     return (losses * temperature**2).mean()
 
 
-@answer_objective("logits")
+@answer_objective("logits", each_alone=True)
 def soft_logits(answers: Answers) -> Tensor:
     """T² · KL(teacher ‖ student), both softmax(logits / T) (Hinton et al. 2015); of values their squared difference."""
     if (apart := values_apart(answers)) is not None:
@@ -57,7 +57,7 @@ def soft_logits(answers: Answers) -> Tensor:
     return _at_full_size((theirs.exp() * (theirs - ours)).sum(-1), answers.temperature)
 
 
-@answer_objective("logits-ce")
+@answer_objective("logits-ce", each_alone=True)
 def soft_cross_entropy(answers: Answers) -> Tensor:
     """-T² · Σ p_teacher · log p_student (Hinton et al. 2015): the KL above and the teacher's own entropy, with the same
     gradient."""
@@ -67,7 +67,7 @@ def soft_cross_entropy(answers: Answers) -> Tensor:
     return _at_full_size(-(theirs.exp() * ours).sum(-1), answers.temperature)
 
 
-@answer_objective("logits-mse")
+@answer_objective("logits-mse", each_alone=True)
 def logits_squared_error(answers: Answers) -> Tensor:
     """MSE of the logits over the temperature (1: of the logits themselves; Ba and Caruana 2014, arXiv 1312.6184)."""
     difference = (answers.student.float() - answers.taught()) / answers.temperature

@@ -55,11 +55,15 @@ LayerLoss = Callable[[Features, Features, Match], Tensor]
 
 @dataclass(frozen=True)
 class AnswerObjective:
-    """A loss of answers, and what it is the mean over (`distill.counts`)."""
+    """A loss of answers, and what it is the mean over (`distill.counts`).
+
+    `each_alone`: it is the mean of what each answer loses by itself, and so may be made of some after others.
+    """
 
     loss: AnswerLoss
     needs_teacher: bool = True
     per: Unit = "answers"
+    each_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,12 +89,12 @@ OBJECTIVES: Registry[Objective] = Registry("objective")
 
 
 def answer_objective(
-    name: str, needs_teacher: bool = True, per: Unit = "answers"
+    name: str, needs_teacher: bool = True, per: Unit = "answers", each_alone: bool = False
 ) -> Callable[[AnswerLoss], AnswerLoss]:
     """Decorator that files a loss of answers under `name`."""
 
     def file(loss: AnswerLoss) -> AnswerLoss:
-        OBJECTIVES.register(name)(AnswerObjective(loss, needs_teacher, per))
+        OBJECTIVES.register(name)(AnswerObjective(loss, needs_teacher, per, each_alone))
         return loss
 
     return file

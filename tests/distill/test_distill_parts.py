@@ -5,27 +5,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_lessons import LENGTHS, gradient, small_batch, small_lesson
 from torch import Tensor
 
-from distill.batches import Batch
 from distill.distillation import Distilled, distil
 from distill.examples import Task
 from distill.kinds import KINDS
-from distill.lesson import Lesson
-from distill.masking import Masking
 from distill.objectives import OBJECTIVES
 from distill.parts import parts_of
 from distill.recipe import Term
 from distill.recipe_file import RECIPES
 from distill.teachers import Teacher
 from students.bert import load_model
-from students.headed import UNLABELLED
-from students.model import build_student
-from students.spec import Head, StudentSpec, TransformerLayer, uniform_spec
+from students.spec import StudentSpec, TransformerLayer
 
 ACROSS_TEXTS = ("rkd-distance", "rkd-angle", "logits-dist")
-LENGTHS = (3, 4, 4, 5, 7, 8, 8)
-LABELS = {"classification": 3, "regression": 1, "tokens": 3}
 
 
 @pytest.fixture(autouse=True)
@@ -34,45 +28,10 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("distill.lesson.mixed_precision", lambda device: torch.autocast(device.type, enabled=False))
 
 
-def lesson(kind: str, objective: str) -> Lesson:
-    head = Head(kind, LABELS.get(kind, 2))
-    ours, theirs = (
-        uniform_spec(layers, width, 4, 32, vocabulary_size=30, maximum_positions=20, head=head)
-        for layers, width in ((2, 16), (3, 24))
-    )
-    return Lesson(build_student(ours, 1), (Term(objective),), build_student(theirs, 2), kind=kind)
-
-
-def batch(kind: str, texts: int = len(LENGTHS)) -> Batch:
-    generator = torch.Generator().manual_seed(0)
-    mask = (torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]).long()
-    ids = torch.randint(5, 30, mask.shape, generator=generator) * mask
-    labels = {
-        "classification": torch.tensor([0, 2, UNLABELLED, 1, 1, UNLABELLED, 0]),
-        "regression": torch.tensor([0.5, 1.0, torch.nan, -1.0, 2.0, 0.0, torch.nan]),
-        "tokens": torch.where(torch.rand(mask.shape, generator=generator) < 0.5, ids % 3, UNLABELLED),
-        "spans": torch.stack([torch.zeros(len(LENGTHS)), torch.tensor(LENGTHS) - 1], 1).long(),
-    }.get(kind, torch.where(mask == 1, ids, UNLABELLED))
-    made = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids), "labels": labels}
-    if kind == "masked-lm":
-        # So few that some texts have none.
-        made = Masking(3, 30, (0, 1, 2, 3, 4), share=0.1)(made, (0, 0))
-    return {name: tensor[:texts] for name, tensor in made.items()} | {"share_done": torch.tensor(0.0)}
-
-
-def gradient(taught: Lesson, parts: list[Batch]) -> tuple[float, Tensor]:
-    losses = [taught(**part)["loss"] for part in parts]
-    total = torch.stack(losses).sum()
-    taught.zero_grad()
-    total.backward()
-    found = [p.grad.flatten() if p.grad is not None else torch.zeros(p.numel()) for p in taught.parameters()]
-    return float(total.detach()), torch.cat(found)
-
-
 @pytest.mark.parametrize("objective", [name for name in OBJECTIVES.names() if name not in ACROSS_TEXTS])
 @pytest.mark.parametrize("kind", KINDS.names())
 def test_parts_add_up_to_the_whole(kind: str, objective: str) -> None:
-    taught, whole = lesson(kind, objective), batch(kind)
+    taught, whole = small_lesson(kind, Term(objective)), small_batch(kind)
     loss, wanted = gradient(taught, [whole])
     for accumulate, processes in ((2, 1), (1, 2), (3, 2)):
         parts = [part for rank in range(processes) for part in parts_of(taught, whole, accumulate, rank, processes)]
@@ -84,14 +43,14 @@ def test_parts_add_up_to_the_whole(kind: str, objective: str) -> None:
 
 @pytest.mark.parametrize("objective", ACROSS_TEXTS)
 def test_what_looks_across_texts_sees_those_of_its_part(objective: str) -> None:
-    taught, whole = lesson("classification", objective), batch("classification")
+    taught, whole = small_lesson("classification", Term(objective)), small_batch("classification")
     _, wanted = gradient(taught, [whole])
     _, got = gradient(taught, parts_of(taught, whole, 2))
     assert got.isfinite().all() and not torch.allclose(got, wanted)
 
 
 def test_a_process_without_a_text_adds_nothing() -> None:
-    taught, whole = lesson("classification", "logits"), batch("classification", texts=1)
+    taught, whole = small_lesson("classification", Term("logits")), small_batch("classification", texts=1)
     shares = [parts_of(taught, whole, 2, rank, 2) for rank in range(2)]
     assert [len(parts) for parts in shares] == [1, 1]
     loss, wanted = gradient(taught, [whole])

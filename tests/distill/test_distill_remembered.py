@@ -5,21 +5,18 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_kinds import write
+from tiny_rooms import tiny_room
 from torch import Tensor
 from transformers import GraniteConfig, GraniteForCausalLM
 
 import distill.remembered
 from distill.asked_words import words_before_others
 from distill.batches import Batch
-from distill.classroom import Classroom, classroom
+from distill.classroom import Classroom
 from distill.features import no_gradient_features
 from distill.mini import mini_distil
 from distill.recipe import Optimization, Recipe, Term
 from distill.remembered import Remembered
-from distill.tasks import load_task
-from distill.teachers import prepare_teacher
-from runs.progress import Progress
 
 RECIPE = Recipe("tiny", (Term("logits"),), Optimization(3e-3, epochs=1, batch_size=8))
 KINDS_OF_WORDS = pytest.mark.parametrize("kind", ["masked-lm", "causal-lm"])
@@ -38,14 +35,6 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return asked
 
 
-def room_of(kind: str, teacher: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Classroom:
-    monkeypatch.setenv("TAILORBIRD_HOME", str(folder / "home"))
-    quiet = Progress(quiet=True)
-    task = load_task(str(write(kind, folder)), quiet, kind)
-    training = Optimization(learning_rate=3e-3, epochs=1, minimum_steps=1)
-    return classroom(prepare_teacher(str(teacher), task, quiet, training=training), task)
-
-
 def a_batch(room: Classroom) -> tuple[Batch, Tensor]:
     """Texts of unlike lengths, and at which of their places a word is asked for."""
     batch = room.train.batch([0, 1, 2])
@@ -60,7 +49,7 @@ def a_batch(room: Classroom) -> tuple[Batch, Tensor]:
 def test_answers_are_the_models_own_and_texts_are_told_apart(
     kind: str, bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[int]
 ) -> None:
-    room = room_of(kind, bert_folder, tmp_path, monkeypatch)
+    room = tiny_room(kind, bert_folder, tmp_path, monkeypatch)
     batch, asked = a_batch(room)
     own = room.kind.rows(no_gradient_features(room.model, batch, frozenset()).logits, batch["labels"],
                          batch["attention_mask"].bool())[0]  # fmt: skip
@@ -85,7 +74,7 @@ def test_answers_are_the_models_own_and_texts_are_told_apart(
 def test_what_does_not_fit_is_made_again(
     bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[int]
 ) -> None:
-    room = room_of("causal-lm", bert_folder, tmp_path, monkeypatch)
+    room = tiny_room("causal-lm", bert_folder, tmp_path, monkeypatch)
     batch, asked = a_batch(room)
     kept = Remembered(most_bytes=0)
     first, again = (kept.answers(room.model, batch, asked) for _ in range(2))
@@ -117,7 +106,7 @@ def test_a_model_that_scales_its_scores_afterwards_is_asked_itself() -> None:
 def test_candidates_learn_the_same_and_the_teacher_answers_once(
     kind: str, bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[int]
 ) -> None:
-    room = room_of(kind, bert_folder, tmp_path, monkeypatch)
+    room = tiny_room(kind, bert_folder, tmp_path, monkeypatch)
     spec = room.model.config.spec_object
 
     def taught() -> tuple[float, float]:

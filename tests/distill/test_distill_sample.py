@@ -4,31 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_kinds import write
+from tiny_rooms import tiny_room
 
 import distill.classroom
-from distill.classroom import Classroom, classroom
 from distill.evaluation import answer
-from distill.recipe import Optimization
-from distill.tasks import load_task
-from distill.teachers import prepare_teacher
-from runs.progress import Progress
-
-
-def room_of(kind: str, teacher: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, words: int) -> Classroom:
-    monkeypatch.setenv("TAILORBIRD_HOME", str(folder / "home"))
-    monkeypatch.setattr(distill.classroom, "SAMPLE_WORDS", words)
-    quiet = Progress(quiet=True)
-    task = load_task(str(write(kind, folder)), quiet, kind)
-    training = Optimization(learning_rate=3e-3, epochs=1, minimum_steps=1)
-    return classroom(prepare_teacher(str(teacher), task, quiet, training=training), task)
 
 
 @pytest.mark.parametrize(("kind", "words"), [("causal-lm", 100), ("masked-lm", 15)])
 def test_of_many_texts_some_are_taken(
     kind: str, words: int, bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = room_of(kind, bert_folder, tmp_path, monkeypatch, words)
+    monkeypatch.setattr(distill.classroom, "SAMPLE_WORDS", words)
+    room = tiny_room(kind, bert_folder, tmp_path, monkeypatch)
     assert 1 < len(room.sample) < len(room.validation) and 80 <= len(room.sample.ids) <= 200
     assert np.array_equal(room.sample.batch([0])["input_ids"], room.validation.batch([0])["input_ids"])
     score, divergence = room.judge_candidate(room.model)
@@ -42,7 +29,8 @@ def test_of_many_texts_some_are_taken(
 def test_of_few_texts_and_of_other_tasks_all_are(
     kind: str, words: int, bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = room_of(kind, bert_folder, tmp_path, monkeypatch, words)
+    monkeypatch.setattr(distill.classroom, "SAMPLE_WORDS", words)
+    room = tiny_room(kind, bert_folder, tmp_path, monkeypatch)
     assert room.sample is room.validation and room.sample_logits is room.validation_logits
     scores, divergence = room.judge(answer(room.model, room.validation, kind))
     assert room.judge_candidate(room.model) == pytest.approx((scores[room.task.metric], divergence), abs=2e-3)
