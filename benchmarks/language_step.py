@@ -2,7 +2,8 @@
 """What a step of teaching a language model costs: seconds of work and of the kernel's, and the most memory.
 
 `language_step.py TEXTS --teacher SMOLLM2` takes the same few batches again and again, in a process of each arm in turn:
-with a teacher that is run at every step, and with one whose texts are remembered. `--results` has the last call alone.
+with a teacher that is run at every step, with one whose texts are remembered, and with words that are scored some after
+others as well, which is what a run does. `--results` has the last call alone.
 """
 
 import json
@@ -19,6 +20,7 @@ import typer
 from grid.cells import Shape
 from grid.teaching import machine, spec_of
 
+from distill import word_scores
 from distill.classroom import classroom
 from distill.course import begun
 from distill.optimization import make_optimizer
@@ -30,8 +32,12 @@ from runs.files import write_json_atomic
 from runs.progress import Progress
 
 RESULTS = Path(__file__).resolve().parent / "results" / "language_step.json"
-ARMS = {"teacher run": False, "texts remembered": True}
-"""Arm → whether what the teacher makes of texts is remembered."""
+ARMS = {
+    "teacher run": (False, sys.maxsize),
+    "texts remembered": (True, sys.maxsize),
+    "and words in chunks": (True, word_scores.CHUNK_BYTES),
+}
+"""Arm → whether what the teacher makes of texts is remembered, and how many bytes of scores are made at once."""
 
 SHAPE = Shape(4, 256, 8, 1024)
 BATCHES = 3
@@ -40,6 +46,7 @@ BATCHES = 3
 def steps(texts: str, teacher: str | None, arm: str, rounds: int, batch_size: int) -> list[dict[str, float]]:
     """Each step's seconds after the first round, in which texts are new to all arms."""
     torch.set_num_threads(1)
+    remembers, word_scores.CHUNK_BYTES = ARMS[arm]
     progress = Progress(quiet=True)
     task = load_task(texts, progress, "causal-lm")
     room = classroom(prepare_teacher(teacher, task, progress), task)
@@ -48,7 +55,7 @@ def steps(texts: str, teacher: str | None, arm: str, rounds: int, batch_size: in
     with begun(room, spec_of(room, SHAPE, SHAPE.hidden_width), Recipe("step", (Term("logits"),), settings, "random"), 0,
                steps=BATCHES) as run:  # fmt: skip
         lesson = run.lesson
-        lesson.remembered = lesson.remembered if ARMS[arm] else None
+        lesson.remembered = lesson.remembered if remembers else None
         lesson.train()
         optimizer = make_optimizer(lesson, settings)
         for number in range((rounds + 1) * BATCHES):
