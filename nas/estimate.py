@@ -20,12 +20,14 @@ READ_AT_ONCE = 12.0
 learnt from."""
 
 CANDIDATE_OVERHEAD = 1.5
+PART_OVERHEAD = 0.1
 FORETOLD_SECONDS = 0.05
 CLASSROOM_SECONDS = 30.0
 FINALISTS_SECONDS = 60.0
 EXPORT_SECONDS = 40.0
-"""Seconds beside the optimizer steps: validation and slicing per candidate, one that is foretold alone, the teacher's
-answers and importance once, processes that time, verification."""
+"""Seconds beside the optimizer steps: validation and slicing per candidate, a part of a supernet that is found and
+scored, a candidate that is foretold alone, the teacher's answers and importance once, processes that time,
+verification."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,16 @@ class Forecast:
         return f"about {duration_text(sum(rest.values()))} left ({parts})"
 
 
-def step_seconds(latency_ms: float, workload: Workload, tokens: float, batch_size: int) -> float:
-    """Seconds of one optimizer step, from the ms of one inference of `workload`; `tokens` is the mean text length."""
+def reading_seconds(latency_ms: float, workload: Workload, tokens: float, texts: int) -> float:
+    """Seconds of reading texts of so many tokens on average, from the ms of one inference of `workload`."""
     per_token = latency_ms / 1000 / (workload.batch_size * workload.sequence_length)
     per_token /= READ_AT_ONCE if workload.earlier_tokens else 1.0
-    threads = max(1.0, torch.get_num_threads() / workload.threads)
-    return FORWARDS * per_token * tokens * batch_size / threads + STEP_OVERHEAD
+    return per_token * tokens * texts / max(1.0, torch.get_num_threads() / workload.threads)
+
+
+def step_seconds(latency_ms: float, workload: Workload, tokens: float, batch_size: int) -> float:
+    """Seconds of one optimizer step on `batch_size` such texts."""
+    return FORWARDS * reading_seconds(latency_ms, workload, tokens, batch_size) + STEP_OVERHEAD
 
 
 def forecast(
@@ -74,6 +80,7 @@ def forecast(
     learnt: bool | None = None,
     taught: bool = True,
     foretold: bool = False,
+    parts_read: int = 0,
     shares: Mapping[str, float] | None = None,
 ) -> Forecast:
     """Plan every stage of a search over `budgets_ms` (label → ms), the teacher's fine-tuning first.
@@ -82,7 +89,8 @@ def forecast(
     `copies` the teacher is asked anew while a student is distilled; one that answers `beside` students does so at every
     step, at those of all candidates once, and where its answers are `remembered` once for each text. A method that
     prepares something does so in the stage `prepared`, for as long as so many of the teacher's steps; `candidates` is
-    what it tries in an episode, if it says so, and `taught` whether each is for itself, or judged, or `foretold`.
+    what it tries in an episode, if it says so, and `taught` whether each is for itself, or judged, or `foretold`; where
+    they are parts of a supernet, `parts_read` is how many texts each reads to be judged.
     One that learns, which has `learnt` something beforehand or not, has fewer episodes where it learnt something.
     `shares` are the budgets' of the teacher's time, where they are not those of the milliseconds that are trained.
     """
@@ -96,6 +104,8 @@ def forecast(
         step = step_seconds(min(budget_ms, teacher_ms), workload, tokens, batch_size)
         steps = effort.mini_steps(train_size, batch_size) * (1.0 + JUDGED / 3) if taught else 0.0
         mini = FORETOLD_SECONDS if foretold else steps * step + CANDIDATE_OVERHEAD
+        if parts_read:
+            mini = reading_seconds(min(budget_ms, teacher_ms), workload, tokens, parts_read) + PART_OVERHEAD
         has_learnt = learnt is not None and not foretold and (learnt or number)
         episodes = effort.further_episodes if has_learnt else effort.episodes
         trials = episodes * (candidates or effort.candidates)

@@ -6,31 +6,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distill.kinds import KINDS, LanguageModel
-from distill.recipe_file import RECIPES
 from distill.teachers import prepare_teacher
-from nas.additive import parts_to_try
 from nas.budget import Budget
 from nas.candidates import finalists_of, time_finalists, try_candidates
 from nas.choice import choose
 from nas.conclusion import baselines_on_test, conclude
-from nas.context import PREPARED, RESULTS, WORK, Context, tried_at_once, used_teacher
+from nas.context import PREPARED, RESULTS, WORK, Context, used_teacher
 from nas.cut import lighter_stage
 from nas.delivery import Delivered, deliver, export_stage
 from nas.device import time_items
 from nas.earlier_trials import SPACE, EarlierTrials, trials_from_json
-from nas.estimate import Forecast, forecast
+from nas.estimate import Forecast
 from nas.front import FRONT, front_of, write_front
 from nas.full_distillation import distil_finalists, distillation_stage
 from nas.groundwork import Ground, lay_ground
 from nas.memory import MemoryModel, memory_model_from_json
-from nas.methods import METHODS, Method
-from nas.preparations import PREPARATIONS, reached
+from nas.plan import planned
+from nas.preparations import PREPARATIONS
 from nas.report import REPORT_FILE, write_report
-from nas.schedule import ANSWERING, EFFORTS, Effort
+from nas.schedule import EFFORTS
 from nas.settings import SearchSettings as SearchSettings
-from nas.supernet_work import confined, supernet_steps, supernet_work
-from nas.use import used_head
+from nas.supernet_work import confined
 from runs.errors import UserError
 from runs.folder import RunFolder, open_run
 from runs.progress import Progress
@@ -81,7 +77,7 @@ def _search(settings: SearchSettings, ground: Ground, run: RunFolder, progress: 
     if settings.learn_from:
         run.stage(EARLIER, lambda: {"budgets": [trials.to_json() for trials in ground.earlier_trials]})
     ground = _as_begun(run, ground)
-    plan = _forecast(settings, ground)
+    plan = planned(settings, ground)
     names = " and ".join(budget.label for budget in ground.budgets)
     progress.say(f"searching the space {settings.space_name} for {names} on {ground.target}: {plan.left({})}")
     context = _with_teacher(settings, ground, run, progress)
@@ -217,53 +213,6 @@ def _done(run: RunFolder, budgets: tuple[Budget, ...]) -> dict[str, float]:
             if ended:
                 done[f"{budget.label} {part}"] = sum(run.seconds(stage) for stage in dict.fromkeys(ended))
     return done
-
-
-def _preparing(method: Method, effort: Effort, ground: Ground, batch_size: int) -> tuple[str, float] | None:
-    """The stage of a method's preparation, and how many of the teacher's steps it takes as long as."""
-    if method.preparation == "none":
-        return None
-    if method.preparation == "supernet":
-        times = supernet_work(replace(ground.members, head=ground.head), ground.teacher_spec, method)
-        return PREPARED, supernet_steps(method, effort) * times
-    space = ground.members.space
-    asked = sum(1 + len(parts_to_try(space, skeleton, effort.replaced)) for skeleton in reached(ground))
-    return PREPARED, asked * ANSWERING * len(ground.task.validation) / batch_size
-
-
-def _head_ms(ground: Ground) -> float:
-    """What the head that students are taught under adds to the one that they are timed under, on the teacher."""
-    used = replace(ground.teacher_spec, head=used_head(ground.head))
-    with_head, without = ground.profile.predictor.predict([ground.teacher_spec, used], ground.workload)
-    return max(0.0, float(with_head - without))
-
-
-def _forecast(settings: SearchSettings, ground: Ground) -> Forecast:
-    method, effort, kind = METHODS[settings.method], EFFORTS[settings.effort], ground.task.kind
-    recipe = effort.recipe(RECIPES[ground.recipe], kind)
-    optimization = recipe.optimization
-    fitting = effort.fitting(kind)
-    size = ground.examples, len(ground.task.label_names)
-    return forecast(
-        effort,
-        ground.workload,
-        {budget.label: budget.latency_ms + _head_ms(ground) for budget in ground.budgets},
-        teacher_ms=float(ground.profile.predictor.predict([ground.teacher_spec], ground.workload)[0]),
-        candidates=tried_at_once(method, effort, len(ground.scorings)),
-        prepared=_preparing(method, effort, ground, optimization.examples_per_step),
-        teacher_steps=0 if ground.teacher_fitted else round(fitting.work * fitting.steps(*size)),
-        final_steps=optimization.steps(*size),
-        train_size=size[0],
-        tokens=ground.mean_tokens,
-        batch_size=optimization.examples_per_step,
-        copies=recipe.augment > 0,
-        beside=isinstance(KINDS[kind], LanguageModel),
-        remembered=KINDS[kind].causal,
-        learnt=None if not method.learns else bool(ground.earlier_trials),
-        taught=method.teaches,
-        foretold=method.foretells,
-        shares={budget.label: ground.share(budget) for budget in ground.budgets},
-    )
 
 
 def _memory_of(ground: Ground) -> dict[str, Any]:

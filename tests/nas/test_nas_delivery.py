@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from nas_synthetic import MEMBERS, problem
 
 from devices.measurement import Measurement
@@ -272,6 +273,17 @@ def test_the_forecast_of_what_is_remembered_is_less() -> None:
     assert alone["2ms search"] < asked["2ms search"] == remembered["2ms search"] < 2 * alone["2ms search"]
     # 100 batches hold all texts.
     assert remembered["2ms distillation"] < asked["2ms distillation"] / 3
+
+
+def test_parts_of_a_supernet_take_as_long_as_reading_what_they_are_judged_on() -> None:
+    def planned(texts: int) -> float:
+        found = forecast(EFFORTS["quick"], Workload(), {"2ms": 2.0}, 33.0, 0, 1095, 1600, 64.0, 16, candidates=25,
+                         taught=False, parts_read=texts)  # fmt: skip
+        return found.planned["2ms search"]
+
+    parts = 25 * EFFORTS["quick"].episodes
+    # Half of a workload's 128 tokens, on each of its threads.
+    assert planned(3000) - planned(1000) == pytest.approx(parts * 2000 * 0.001 / max(1, torch.get_num_threads()))
 
 
 def test_a_text_is_read_at_once_and_written_word_by_word() -> None:
