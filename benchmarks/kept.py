@@ -73,7 +73,7 @@ def section(name: str, found: Mapping[str, Kept | None], clock: Mapping[str, Any
     kept = [one for one in found.values() if one is not None]
     short, ms = clock.get("short"), clock.get("ms", {})
     head = ["", "budget", "validation", "test", "of the teacher", "minus teacher", "ms, 128 tokens", "times faster",
-            f"ms, {short} tokens", "times faster", "shape"]  # fmt: skip
+            f"ms, {short or 'few'} tokens", "times faster", "shape"]  # fmt: skip
     lines = [f"## {name}", ""]
     if kept:
         teacher, words = 100 * kept[0].teacher.mean(), 100 * kept[0].words.mean()
