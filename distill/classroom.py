@@ -17,13 +17,7 @@ from distill.evaluation import WORDS_BATCH, Logits, answer, context_of
 from distill.examples import Split, Task
 from distill.extra import Extra, joined, unlabelled
 from distill.forms import layers_of, spec_of, students_inputs, words_of
-from distill.initialization import (
-    Source,
-    earlier_model,
-    earlier_source,
-    find_initialization,
-    random_weights,
-)
+from distill.initialization import Source, earlier_model, earlier_source, find_initialization, random_weights
 from distill.kinds import KINDS, LanguageModel, TaskKind
 from distill.lesson import Lesson, needs_answers, needs_teacher_inside
 from distill.masking import Masking, masking_of

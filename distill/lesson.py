@@ -248,11 +248,8 @@ class Lesson(nn.Module):
 
     def _each_word_alone(self, active: list[tuple[int, Term]]) -> bool:
         """Whether a language model's words are all that is learnt, and each of them by itself."""
-        return (
-            bool(active)
-            and isinstance(self.kind, LanguageModel)
-            and all(map(_looks_at_one_answer, dict(active).values()))
-        )
+        terms = [term for _, term in active]
+        return isinstance(self.kind, LanguageModel) and bool(terms) and all(map(_looks_at_one_answer, terms))
 
     def _loss_of_words(
         self,
